@@ -1,0 +1,215 @@
+"""Every error that Oarlock raises, in one tree.
+
+OarlockError
+├── ConfigurationError (ValueError)
+├── LLMError                      a model call failed: .status .code .request_id .attempts .elapsed .retry_after .retryable
+│   ├── AuthenticationError (ValueError)        401, or the sign-in itself failed
+│   ├── PermissionDeniedError (ValueError)      403
+│   ├── RateLimitError (RuntimeError)           429, or our own limit with no time left to wait
+│   │   └── QuotaExceededError                  429 that no waiting heals
+│   ├── LLMTimeoutError (TimeoutError)          an attempt's timeout, the total deadline, 408
+│   ├── ConnectionFailedError (RuntimeError)    refused, reset, TLS, DNS
+│   ├── ServerError (RuntimeError)              5xx
+│   ├── BadRequestError (ValueError)            other 4xx
+│   │   └── ContextWindowExceededError
+│   ├── ResponseFormatError (ValueError)        an answer in the wrong shape
+│   │   ├── EmptyReply                          no text and no tool calls
+│   │   ├── ReplyTooLarge                       over one of the caps
+│   │   └── TruncatedStream                     cut before its end
+│   └── CallFailedError (RuntimeError)          anything else that an LLM's own code raised; the cause is attached
+├── ToolError                     a tool cannot be defined or used as asked
+├── GuardrailError
+├── OutputError
+├── BudgetExceededError
+└── StepsExhaustedError           a run went on longer than its limit of turns or tool calls
+
+The builtin in brackets is a second base, so that `except ValueError` and the like keep working.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+__all__ = [
+    "AuthenticationError",
+    "BadRequestError",
+    "BudgetExceededError",
+    "CallFailedError",
+    "ConfigurationError",
+    "ConnectionFailedError",
+    "ContextWindowExceededError",
+    "EmptyReply",
+    "GuardrailError",
+    "LLMError",
+    "LLMTimeoutError",
+    "OarlockError",
+    "OutputError",
+    "PermissionDeniedError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "ReplyTooLarge",
+    "ResponseFormatError",
+    "ServerError",
+    "StepsExhaustedError",
+    "ToolError",
+    "TruncatedStream",
+    "misspelt",
+]
+
+
+class OarlockError(Exception):
+    """Base of every error that Oarlock raises on purpose."""
+
+
+class ConfigurationError(OarlockError, ValueError):
+    """A setting cannot work: the message names it, what was given and what is allowed."""
+
+
+class LLMError(OarlockError):
+    """A model call failed.
+
+    Args:
+        message: one sentence: what happened, and what to do. Never holds a secret.
+        status: HTTP status, where there was one.
+        code: the provider's own error code, such as `"insufficient_quota"`.
+        request_id: the provider's id of the failed request.
+        attempts: how many times the request was sent.
+        elapsed: seconds from the start of the call to this error.
+        retry_after: seconds that the server asked to wait.
+        retryable: whether the same request may succeed later; the default is the class's.
+    """
+
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        attempts: int = 1,
+        elapsed: float | None = None,
+        retry_after: float | None = None,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.attempts = attempts
+        self.elapsed = elapsed
+        self.retry_after = retry_after
+        self.retryable = self.default_retryable if retryable is None else retryable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by message and facts; the cause, which may hold anything, stays behind."""
+        return type(self), (str(self),), dict(vars(self))
+
+
+class AuthenticationError(LLMError, ValueError):
+    """The endpoint did not accept the credentials (401), or a token could not be had."""
+
+
+class PermissionDeniedError(LLMError, ValueError):
+    """The credentials are good but not for this (403)."""
+
+
+class RateLimitError(LLMError, RuntimeError):
+    """Too many requests (429), or a limit of ours that leaves no time to wait."""
+
+    default_retryable = True
+
+
+class QuotaExceededError(RateLimitError):
+    """The account has nothing left; waiting does not help, so it is never retried."""
+
+    default_retryable = False
+
+
+class LLMTimeoutError(LLMError, TimeoutError):
+    """An attempt took longer than its timeout, or the call longer than its deadline."""
+
+    default_retryable = True
+
+
+class ConnectionFailedError(LLMError, RuntimeError):
+    """No answer came: refused, reset, cut, not resolved, or TLS failed."""
+
+    default_retryable = True
+
+
+class ServerError(LLMError, RuntimeError):
+    """The endpoint failed (5xx)."""
+
+    default_retryable = True
+
+
+class BadRequestError(LLMError, ValueError):
+    """The endpoint refused the request as it stands (4xx)."""
+
+
+class ContextWindowExceededError(BadRequestError):
+    """The messages do not fit into the model's context window."""
+
+
+class ResponseFormatError(LLMError, ValueError):
+    """An answer came, but not in a shape that means anything."""
+
+
+class EmptyReply(ResponseFormatError):  # noqa: N818  the design's name: it is a kind of reply
+    """An answer without text and without tool calls."""
+
+
+class ReplyTooLarge(ResponseFormatError):  # noqa: N818
+    """An answer over one of the size caps."""
+
+
+class TruncatedStream(ResponseFormatError):  # noqa: N818
+    """A stream that ended before its end; `.text` is what had come."""
+
+    def __init__(self, message: str = "", *, text: str = "", **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.text = text
+
+
+class CallFailedError(LLMError, RuntimeError):
+    """An LLM's own code raised something that is no known kind of failure; see `__cause__`."""
+
+
+class ToolError(OarlockError):
+    """A tool cannot be defined, or not be used as asked."""
+
+
+class GuardrailError(OarlockError):
+    """An answer failed its guardrail more often than allowed."""
+
+
+class OutputError(OarlockError):
+    """An answer could not be turned into the structure that was asked for."""
+
+
+class BudgetExceededError(OarlockError):
+    """A run would spend more than its budget."""
+
+
+class StepsExhaustedError(OarlockError):
+    """A run reached its limit of turns or tool calls without an answer."""
+
+
+def misspelt(what: str, names: Iterable[str], known: Iterable[str]) -> ConfigurationError:
+    """Return the error for arguments that do not exist, naming the nearest that do.
+
+    Example:
+        >>> print(misspelt("Agent", ["rol"], ["role", "goal"]))
+        Agent has no argument 'rol'. Did you mean 'role'?
+    """
+    known = list(known)
+    sentences = []
+    for name in names:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"It takes: {', '.join(sorted(known))}."
+        sentences.append(f"{what} has no argument {name!r}. {hint}")
+    return ConfigurationError(" ".join(sentences))

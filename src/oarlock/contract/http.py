@@ -1,0 +1,86 @@
+"""Plain HTTP messages, as sign-in flows and transports exchange them: data only, no client behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+
+class Headers(Mapping[str, str]):
+    """Header fields of one message: names compare without case, a name may occur more than once.
+
+    `headers["x"]` is the first value; `get_all` gives each. A repr shows names only, since values may be secret.
+
+    Example:
+        >>> headers = Headers([("Retry-After", "2")])
+        >>> headers["retry-after"]
+        '2'
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> None:
+        pairs = items.items() if isinstance(items, Mapping) else items
+        self._items = tuple((name.lower(), value) for name, value in pairs)
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.lower()
+        for key, value in self._items:
+            if key == wanted:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(key for key, _ in self._items))
+
+    def __len__(self) -> int:
+        return len({key for key, _ in self._items})
+
+    def get_all(self, name: str) -> list[str]:
+        """Return every value of a header, in the order in which they came."""
+        wanted = name.lower()
+        return [value for key, value in self._items if key == wanted]
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Return all fields as (lower-case name, value), duplicates kept."""
+        return self._items
+
+    def __repr__(self) -> str:
+        return f"Headers({', '.join(self)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """One HTTP request: what a dialect encodes, a sign-in flow signs and a transport sends.
+
+    Attributes:
+        method: such as `"POST"`.
+        url: absolute, without credentials.
+        headers: fields in order; a name may repeat.
+        body: the bytes to send.
+        timeout: seconds for the whole exchange, from connecting to the last byte of the body (for a stream: to the
+            response's headers); `None` is no limit.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+    timeout: float | None = None
+
+    def with_headers(self, *pairs: tuple[str, str]) -> HttpRequest:
+        """Return this request with these fields set, replacing fields of the same names."""
+        names = {name.lower() for name, _ in pairs}
+        kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
+        return HttpRequest(
+            method=self.method, url=self.url, headers=(*kept, *pairs), body=self.body, timeout=self.timeout
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """One HTTP response whose body has been read whole, and decompressed."""
+
+    status: int
+    headers: Headers = field(default_factory=Headers)
+    body: bytes = field(default=b"", repr=False)
