@@ -1,0 +1,10 @@
+"""The runtimes: the only place with clocks, threads and event loops. Knows nothing of models or agents."""
+
+from __future__ import annotations
+
+from oarlock.runtime.ambient import current_blocking, drive, drive_async
+from oarlock.runtime.promise import Promise
+from oarlock.runtime.protocol import Job, Runtime
+from oarlock.runtime.threads import ThreadPool
+
+__all__ = ["Job", "Promise", "Runtime", "ThreadPool", "current_blocking", "drive", "drive_async"]

@@ -1,0 +1,77 @@
+"""`current_call()`: what the code inside an LLM, a tool or a sign-in flow may know about the run it serves."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oarlock.contract.events import Event
+
+__all__ = ["CurrentCall", "current_call", "emit", "scope"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentCall:
+    """The run, task, agent and attempt in whose service some code is called; outside a run each field is empty.
+
+    Attributes:
+        run_id: of the whole run of a crew.
+        task: the name or description of the task.
+        agent: the role of the agent.
+        attempt: of this model call, from 1.
+        deadline: a monotonic time (`time.monotonic()`) after which nobody waits for the answer.
+        idempotency_key: the same for all attempts of one call.
+        stop: stop words of the running step, in addition to the LLM's own.
+        user: the end user on whose behalf the run happens, for credentials of their own.
+        listener: receives the run's events.
+        count: how often an LLM's own code has entered itself during this call.
+    """
+
+    run_id: str | None = None
+    task: str | None = None
+    agent: str | None = None
+    attempt: int = 1
+    deadline: float | None = None
+    idempotency_key: str | None = field(default=None, repr=False)
+    stop: tuple[str, ...] = ()
+    user: Any = field(default=None, repr=False)
+    listener: Callable[[Event], None] | None = field(default=None, repr=False)
+    count: Counter[str] | None = field(default=None, repr=False)
+
+
+_OUTSIDE = CurrentCall()
+_current: ContextVar[CurrentCall] = ContextVar("oarlock_call", default=_OUTSIDE)
+
+
+def current_call() -> CurrentCall:
+    """Return what is known about the call being served.
+
+    Example:
+        >>> current_call().run_id is None  # outside any run
+        True
+    """
+    return _current.get()
+
+
+@contextmanager
+def scope(**facts: Any) -> Iterator[CurrentCall]:
+    """Run a block with these facts changed. Do not hand items of a stream over inside."""
+    call = dataclasses.replace(_current.get(), **facts)
+    token = _current.set(call)
+    try:
+        yield call
+    finally:
+        _current.reset(token)
+
+
+def emit(event: Event) -> None:
+    """Give an event to whoever watches the current run."""
+    listener = _current.get().listener
+    if listener is not None:
+        listener(event)

@@ -1,0 +1,145 @@
+"""Typed events: one stream of them feeds the console view, callbacks, metrics and whoever listens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from oarlock.contract.errors import OarlockError
+from oarlock.contract.reply import Reply, Usage
+
+__all__ = [
+    "CallFailed",
+    "CallFinished",
+    "CallStarted",
+    "Event",
+    "RunFailed",
+    "RunFinished",
+    "RunStarted",
+    "SignedIn",
+    "TaskFinished",
+    "TaskStarted",
+    "ToolFinished",
+    "ToolStarted",
+    "Waiting",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a run. `agent` and `task` say where, if it was inside one."""
+
+    agent: str | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A crew began."""
+
+    run_id: str
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """A crew ended with an answer."""
+
+    run_id: str
+    seconds: float
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed(Event):
+    """A crew ended with an error."""
+
+    run_id: str
+    seconds: float
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted(Event):
+    """An agent began a task."""
+
+    number: int = 1
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFinished(Event):
+    """An agent ended a task."""
+
+    seconds: float
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted(Event):
+    """A model is being asked."""
+
+    model: str
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished(Event):
+    """A model answered."""
+
+    model: str
+    seconds: float
+    reply: Reply = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed(Event):
+    """A model call failed for good."""
+
+    model: str
+    seconds: float
+    error: OarlockError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting(Event):
+    """A call is waiting, and why.
+
+    Attributes:
+        cause: `"retry"`, `"rate_limit"`, ...
+        seconds: how long it will wait.
+        error: what made it wait, where it was an error.
+        attempt: the attempt that failed, for a retry.
+    """
+
+    cause: str
+    seconds: float
+    error: OarlockError | None = None
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn(Event):
+    """A sign-in got a credential. `why` is `"first use"`, `"expired"` or `"refused"`; `expires_in` is in seconds."""
+
+    method: str
+    why: str
+    expires_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStarted(Event):
+    """A tool is being run."""
+
+    tool: str
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFinished(Event):
+    """A tool ended; `failed` when its answer is the text of an error."""
+
+    tool: str
+    seconds: float
+    answer: str = field(repr=False)
+    failed: bool = False

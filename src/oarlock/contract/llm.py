@@ -1,0 +1,384 @@
+"""`BaseLLM`: the class that users subclass, and the doors through which everybody asks a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from abc import ABC
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+from oarlock.contract.answers import cut_at_stop, reply_from, require_answer
+from oarlock.contract.classify import classify
+from oarlock.contract.context import current_call, scope
+from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, misspelt
+from oarlock.contract.functions import converse
+from oarlock.contract.messages import as_messages
+from oarlock.contract.policy import Handler, Policy, compose, in_default_order
+from oarlock.contract.recursion import CallCount, counted
+from oarlock.contract.reply import Delta, Reply
+from oarlock.contract.request import DeltaSink, Request
+from oarlock.runtime import Runtime, ThreadPool, current_blocking, drive, drive_async
+from oarlock.runtime.ambient import current_async
+from oarlock.runtime.streams import AsyncStream, Stream
+
+__all__ = ["BaseLLM"]
+
+_DOORS = ("call", "acall", "complete", "acomplete")
+_CACHES = ("_oarlock_pool", "_oarlock_stack")  # made when first needed; a copy or pickle makes its own
+
+
+class BaseLLM(ABC):
+    """Any language model. Subclass it, write `call()`, and give it to an `Agent`.
+
+    A subclass writes one of these (or two, one of each colour; the library picks what suits):
+
+    - `call(messages, tools=None, callbacks=None, available_functions=None)`: blocking. Returns the answer's text, a
+      list of tool calls in OpenAI's shape, a `Reply`, or a pydantic object. Leave out parameters you do not need.
+    - `acall(...)`: the same as a coroutine.
+    - `complete(request: Request) -> Reply`, or `acomplete`: structured: usage, finish reason and all.
+
+    `super().__init__()` needs no argument, and may even be forgotten. Set whatever attributes you like.
+
+    Args:
+        model: a name for the model, for logs and metrics.
+        temperature: `None` leaves it to the endpoint.
+        stop: stop words of its own, a text or a list.
+        max_tokens: most tokens of an answer.
+        api_key: kept as an attribute for a `call()` of yours; `ChatLLM` takes `auth=`.
+        base_url: kept as an attribute for a `call()` of yours.
+        max_threads: how many blocking `call()`s may run at once on behalf of async runs; the rest queue.
+
+    Raises:
+        ConfigurationError: an unknown argument, or a subclass that writes none of the methods above.
+
+    Example:
+        >>> class Parrot(BaseLLM):
+        ...     def call(self, messages, tools=None, callbacks=None, available_functions=None):
+        ...         return messages[-1]["content"] if isinstance(messages, list) else messages
+        >>> Parrot().call("Hello")
+        'Hello'
+    """
+
+    model: str = "custom"
+    temperature: float | None = None
+    max_tokens: int | None = None
+    api_key: Any = None
+    base_url: str | None = None
+    max_threads: int = 64
+    policies: tuple[Policy, ...] = ()
+
+    _oarlock_stop: list[str] = []  # noqa: RUF012  replaced, never changed
+    _written: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(
+        self,
+        model: str = "custom",
+        *,
+        temperature: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        max_tokens: int | None = None,
+        api_key: Any = None,
+        base_url: str | None = None,
+        max_threads: int | None = None,
+        **unknown: Any,
+    ) -> None:
+        if unknown:
+            known = ("model", "temperature", "stop", "max_tokens", "api_key", "base_url", "max_threads")
+            raise misspelt(f"{type(self).__name__}'s super().__init__()", unknown, known)
+        self.model = model
+        self.temperature = temperature
+        self.max_tokens = max_tokens
+        self.api_key = api_key
+        self.base_url = base_url
+        self.stop = stop
+        if max_threads is not None:
+            self.max_threads = max_threads
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = {name for name in _DOORS if name in vars(cls)}
+        for name in own:
+            setattr(cls, name, counted(vars(cls)[name]))
+        inherited = frozenset[str]().union(*(getattr(base, "_written", ()) for base in cls.__bases__))
+        cls._written = inherited | own
+        answers = cls._written or cls._respond is not BaseLLM._respond
+        if not (answers or abstract or ABC in cls.__bases__ or _has_abstract_methods(cls)):
+            raise ConfigurationError(
+                f"{cls.__name__} has no way to answer: define call(self, messages, tools=None, callbacks=None, "
+                "available_functions=None), or acall(), or complete(self, request). "
+                f"If it is only a base for others: class {cls.__name__}(BaseLLM, abstract=True)."
+            )
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004  a subclass's __init__ takes them
+        if not (cls._written or cls._respond is not BaseLLM._respond):
+            raise ConfigurationError(f"{cls.__name__} is only a base class: subclass it and define call().")
+        return super().__new__(cls)
+
+    # What a subclass may say about itself.
+
+    def supports_function_calling(self) -> bool:
+        """Return whether `call()` makes use of `tools`. The default is `False`: tools then work through text."""
+        return False
+
+    def supports_stop_words(self) -> bool:
+        """Return whether `call()` makes use of `self.stop`. Where not, the library cuts the text itself."""
+        return False
+
+    def get_context_window_size(self) -> int:
+        """Return how many tokens fit into prompt and answer together; 8192 unless a subclass knows better."""
+        return 8192
+
+    @property
+    def stop(self) -> list[str]:
+        """Stop words: the LLM's own and, inside a run, those of the running step."""
+        running = current_call().stop
+        return [*self._oarlock_stop, *(word for word in running if word not in self._oarlock_stop)] if running else self._oarlock_stop
+
+    @stop.setter
+    def stop(self, words: str | Sequence[str] | None) -> None:
+        self._oarlock_stop = [words] if isinstance(words, str) else list(words or ())
+
+    # The doors. Each has both colours; all lead to `handle_request`.
+
+    def call(
+        self,
+        messages: str | list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        available_functions: dict[str, Any] | None = None,
+    ) -> str | Any:
+        """Ask the model, blocking; works inside a running event loop too.
+
+        Args:
+            messages: a text, or messages in OpenAI's shape.
+            tools: schemas of tools that the model may ask for.
+            callbacks: handed to a `call()` of your own.
+            available_functions: functions by name. With them, tools that the model asks for are run and their answers
+                sent back until it answers in text; without, its tool calls are returned.
+
+        Returns:
+            The text, or a list of tool calls in OpenAI's shape.
+
+        Raises:
+            LLMError: the call failed; see `oarlock.contract.errors`.
+        """
+        request = self._request(messages, tools, callbacks, available_functions)
+        return _answer(drive(lambda runtime: converse(runtime, request, self._entry("call"))))
+
+    async def acall(
+        self,
+        messages: str | list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        callbacks: list[Any] | None = None,
+        available_functions: dict[str, Any] | None = None,
+    ) -> str | Any:
+        """Ask the model from a coroutine; the same as `call`."""
+        request = self._request(messages, tools, callbacks, available_functions)
+        return _answer(await drive_async(lambda runtime: converse(runtime, request, self._entry("acall"))))
+
+    def complete(self, request: Request) -> Reply:
+        """Ask the model, blocking, and return the whole `Reply`; tool calls are not run.
+
+        Raises:
+            LLMError: the call failed.
+        """
+        entry = self._entry("complete")
+        return drive(lambda runtime: _coroutine(entry, runtime, request))
+
+    async def acomplete(self, request: Request) -> Reply:
+        """Ask the model from a coroutine, and return the whole `Reply`; the same as `complete`."""
+        entry = self._entry("acomplete")
+        return await drive_async(lambda runtime: _coroutine(entry, runtime, request))
+
+    def stream(
+        self, messages: str | list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+    ) -> Stream[Delta, Reply]:
+        """Return the answer piece by piece, blocking: `for delta in llm.stream("Hi"): print(delta)`.
+
+        The stream's `.reply` is the whole `Reply` once it has ended. An LLM that cannot stream gives one piece.
+
+        Raises:
+            LLMError: while iterating. `TruncatedStream`, with the text that had come, if it was cut.
+        """
+        request = self._request(messages, tools).replace(deltas=DeltaSink())
+        return Stream(self.handle_request(current_blocking(), request))
+
+    def astream(
+        self, messages: str | list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
+    ) -> AsyncStream[Delta, Reply]:
+        """Return the answer piece by piece: `async for delta in llm.astream("Hi"): print(delta)`; see `stream`."""
+        request = self._request(messages, tools).replace(deltas=DeltaSink())
+        return AsyncStream(self.handle_request(current_async(), request))
+
+    def with_policies(self, *policies: Policy, order: str = "default") -> BaseLLM:
+        """Return this LLM inside policies: retries, limits, deadlines, metrics, ...
+
+        Policies of the same class that it already has are replaced, so there is never a retry around a retry.
+
+        Args:
+            policies: such as `Retry()`, `RateLimit(requests_per_minute=60)`, or functions from handler to handler.
+            order: `"default"` sorts them by what works best (see `Policy`); `"given"` takes the first as the outermost.
+
+        Raises:
+            ConfigurationError: something is no policy, or the order is unknown.
+
+        Example:
+            >>> from oarlock.testing import ScriptedLLM
+            >>> from oarlock.policies import Retry
+            >>> ScriptedLLM(["Hello"]).with_policies(Retry()).call("Hi")
+            'Hello'
+        """
+        from oarlock.contract.policed import PolicedLLM
+
+        return PolicedLLM(*self._bare(), policies, order=order)
+
+    def _bare(self) -> tuple[BaseLLM, tuple[Policy, ...]]:
+        """Return what policies are wrapped around, and those that are there already."""
+        return self, (() if self._written else self.policies)
+
+    # How the library asks.
+
+    async def handle_request(self, runtime: Runtime, request: Request) -> Reply:
+        """Answer a request: the one way in which the library itself asks a model.
+
+        Raises:
+            LLMError: whatever went wrong, classified.
+        """
+        reply = await (self._ask_own_code if self._written else self._handler)(runtime, request)
+        if request.deltas is not None and not request.deltas.delivered:
+            await request.deltas.put(Delta(reply.text))
+        return reply
+
+    async def _respond(self, runtime: Runtime, request: Request) -> Reply:
+        """Answer a request without policies. The ready LLMs write this one."""
+        raise ConfigurationError(
+            f"{type(self).__name__} called super().call(), but BaseLLM itself has no model to ask. Return an answer instead."
+        )
+
+    async def _respond_bare(self, runtime: Runtime, request: Request) -> Reply:
+        """Answer a request without the policies of this LLM; others are around it."""
+        return await (self._ask_own_code if self._written else self._respond)(runtime, request)
+
+    @property
+    def _handler(self) -> Handler:
+        stack: Handler | None = self.__dict__.get("_oarlock_stack")
+        if stack is None:
+            stack = compose(in_default_order(self.policies), self._respond)
+            self.__dict__["_oarlock_stack"] = stack
+        return stack
+
+    def _entry(self, door: str) -> Handler:
+        """Return where a door leads: past the user's own code if that is what is knocking, through `super()`."""
+        return self._handler if door in self._written else self.handle_request
+
+    async def _ask_own_code(self, runtime: Runtime, request: Request) -> Reply:
+        structured = bool(self._written & {"complete", "acomplete"})
+        blocking, awaitable = ("complete", "acomplete") if structured else ("call", "acall")
+        forms = [self._form(name, request) if name in self._written else None for name in (blocking, awaitable)]
+        who = f"{type(self).__name__}.{blocking if forms[0] else awaitable}()"
+        deadline = _earlier(request.deadline, request.timeout and runtime.now() + request.timeout)
+        argument = request if structured else [dict(message) for message in request.messages]
+        with scope(
+            attempt=request.attempt,
+            deadline=deadline,
+            idempotency_key=request.idempotency_key,
+            stop=request.stop,
+            count=CallCount(),
+        ):
+            try:
+                answer = await runtime.invoke(*forms, argument, deadline=deadline, pool=self._threads)
+            except Exception as error:  # the boundary to the user's own code: everything is classified
+                if isinstance(error, TimeoutError) and deadline is not None and runtime.now() >= deadline:
+                    raise LLMTimeoutError(f"{who} gave no answer before its time was up.") from error
+                ours = classify(error, who)
+                raise ours from (error if ours is not error else error.__cause__)
+        reply = require_answer(reply_from(answer, who), who)
+        return _cut(reply, [*self._oarlock_stop, *request.stop])
+
+    def _form(self, name: str, request: Request) -> Callable[..., Any]:
+        method = getattr(self, name)
+        if name.endswith("complete"):
+            return method  # type: ignore[no-any-return]
+        arguments = _accepted(method, request)
+        return functools.partial(method, **arguments) if arguments else method  # type: ignore[no-any-return]
+
+    @property
+    def _threads(self) -> ThreadPool:
+        pool: ThreadPool | None = self.__dict__.get("_oarlock_pool")
+        if pool is None:  # setdefault: of two threads that get here at once, both use one pool
+            pool = self.__dict__.setdefault("_oarlock_pool", ThreadPool(self.max_threads, f"oarlock-{type(self).__name__}"))
+        return pool
+
+    def _request(
+        self,
+        messages: str | list[dict[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        callbacks: Sequence[Any] | None = None,
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> Request:
+        outer = current_call()  # a call() that asks through super(), or a tool that asks a model: its limits go on
+        return Request(
+            messages=as_messages(messages),
+            tools=tuple(tools or ()),
+            stop=outer.stop,
+            deadline=outer.deadline,
+            idempotency_key=outer.idempotency_key,
+            callbacks=callbacks,
+            available_functions=functions,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.model!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _CACHES}
+
+
+def _has_abstract_methods(cls: type) -> bool:
+    return any(getattr(value, "__isabstractmethod__", False) for value in vars(cls).values())
+
+
+async def _coroutine(handler: Handler, runtime: Runtime, request: Request) -> Reply:
+    return await handler(runtime, request)
+
+
+def _answer(reply: Reply) -> Any:
+    if reply.value is not None:
+        return reply.value
+    return [call.as_message() for call in reply.tool_calls] if reply.tool_calls else reply.text
+
+
+def _cut(reply: Reply, stop: Sequence[str]) -> Reply:
+    text = cut_at_stop(reply.text, stop) if stop else reply.text
+    if text == reply.text or reply.value is not None:
+        return reply
+    return dataclasses.replace(reply, text=text)
+
+
+def _earlier(first: float | None, second: float | None) -> float | None:
+    return min((time for time in (first, second) if time is not None), default=None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parameters(function: Callable[..., Any], skip: int) -> tuple[frozenset[str], bool]:
+    """Return the names that a `call()` takes by keyword after the first `skip`, and whether it takes any name."""
+    parameters = list(inspect.signature(function).parameters.values())[skip:]
+    named = {one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    return frozenset(named), any(one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def _accepted(method: Callable[..., Any], request: Request) -> dict[str, Any]:
+    """Return the arguments that this `call()` takes: those it names; with `**kwargs` also the page's, where given."""
+    function = getattr(method, "__func__", None)
+    names, anything = _parameters(function, 2) if function else _parameters(method, 1)
+    page = {
+        "tools": list(request.tools) or None,
+        "callbacks": request.callbacks,
+        "available_functions": request.available_functions,
+    }
+    taken = {name: value for name, value in {**request.extras, **page}.items() if name in names}
+    if anything:
+        taken |= {name: value for name, value in page.items() if name not in names and value is not None}
+    return taken

@@ -1,0 +1,61 @@
+"""Any LLM inside policies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.llm import BaseLLM
+from oarlock.contract.policy import Handler, Policy, compose, in_default_order, merged
+from oarlock.contract.reply import Reply
+from oarlock.contract.request import Request
+from oarlock.runtime import Runtime
+
+
+class PolicedLLM(BaseLLM):
+    """What `llm.with_policies(...)` returns: the same LLM to ask, with policies around it.
+
+    Everything it does not have itself (attributes and methods of your own class) it takes from the LLM inside.
+    """
+
+    def __init__(
+        self, inner: BaseLLM, present: Sequence[Policy], added: Sequence[Policy], *, order: str = "default"
+    ) -> None:
+        if order not in ("default", "given"):
+            raise ConfigurationError(f'order must be "default" or "given", not {order!r}.')
+        self.inner = inner
+        self.model, self.temperature, self.max_tokens = inner.model, inner.temperature, inner.max_tokens
+        self.stop = inner._oarlock_stop  # noqa: SLF001
+        together = merged(present, added)
+        self.policies = in_default_order(together) if order == "default" else together
+
+    @property
+    def _handler(self) -> Handler:
+        stack: Handler | None = self.__dict__.get("_oarlock_stack")
+        if stack is None:
+            stack = self.__dict__["_oarlock_stack"] = compose(self.policies, self._respond)
+        return stack
+
+    async def _respond(self, runtime: Runtime, request: Request) -> Reply:
+        return await self.inner._respond_bare(runtime, request)  # noqa: SLF001
+
+    def _bare(self) -> tuple[BaseLLM, tuple[Policy, ...]]:
+        return self.inner, self.policies
+
+    def supports_function_calling(self) -> bool:
+        return self.inner.supports_function_calling()
+
+    def supports_stop_words(self) -> bool:
+        return self.inner.supports_stop_words()
+
+    def get_context_window_size(self) -> int:
+        return self.inner.get_context_window_size()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "inner":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def __repr__(self) -> str:
+        return f"{self.inner!r}.with_policies({', '.join(map(repr, self.policies))})"

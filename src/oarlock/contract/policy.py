@@ -1,0 +1,57 @@
+"""The narrow waist: a handler answers a request, a policy takes a handler and returns a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.reply import Reply
+from oarlock.contract.request import Request
+from oarlock.runtime import Runtime
+
+__all__ = ["Handler", "Policy", "compose", "in_default_order", "merged"]
+
+Handler = Callable[[Runtime, Request], Awaitable[Reply]]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Wraps a handler. A plain function of this shape is a policy too.
+
+    A class may have a `rank`: policies are put in rising order of it, the lowest outermost. Without one a policy stands
+    outside all others. The ranks of the ready ones: Log 10, Metrics 20, Deadline 30, Retry 40, RateLimit 50. So the
+    deadline covers all attempts and waits, and each attempt, not just the first, takes its place in the rate limit.
+
+    Example:
+        >>> def shout(handler):
+        ...     async def handle(runtime, request):
+        ...         reply = await handler(runtime, request)
+        ...         return dataclasses.replace(reply, text=reply.text.upper())
+        ...     return handle
+    """
+
+    def __call__(self, handler: Handler, /) -> Handler:
+        """Return a handler that does its part and calls the given one."""
+
+
+def in_default_order(policies: Iterable[Policy]) -> tuple[Policy, ...]:
+    """Return the policies outermost first, by rank; equal ranks keep their order."""
+    return tuple(sorted(policies, key=lambda policy: getattr(policy, "rank", 0)))
+
+
+def merged(present: Sequence[Policy], added: Sequence[Policy]) -> tuple[Policy, ...]:
+    """Return both, where an added policy takes the place of present ones of its class: there is one retry loop."""
+    for policy in added:
+        if not callable(policy) or isinstance(policy, type):
+            shown = f"the class {policy.__name__}: write {policy.__name__}()" if isinstance(policy, type) else repr(policy)
+            raise ConfigurationError(f"A policy is an object such as Retry(), or a function; this is {shown}.")
+    classes = {type(policy) for policy in added if hasattr(policy, "rank")}
+    return (*(policy for policy in present if type(policy) not in classes), *added)
+
+
+def compose(policies: Sequence[Policy], core: Handler) -> Handler:
+    """Return one handler: the policies around the core, the first outermost."""
+    for policy in reversed(policies):
+        core = policy(core)
+    return core

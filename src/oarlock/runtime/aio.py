@@ -1,0 +1,81 @@
+"""The core on the caller's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from oarlock.runtime.promise import Promise
+from oarlock.runtime.protocol import Job
+from oarlock.runtime.threads import ThreadPool
+
+T = TypeVar("T")
+
+
+class AsyncRuntime:
+    """Drives the core on asyncio; blocking code from outside runs in threads, so the loop never stands still."""
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def time(self) -> float:
+        return time.time()
+
+    def random(self) -> float:
+        return random.random()  # noqa: S311  jitter, not a secret
+
+    def new_id(self) -> str:
+        return uuid.uuid4().hex
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def invoke(
+        self,
+        sync: Callable[..., Any] | None,
+        async_: Callable[..., Awaitable[Any]] | None,
+        *args: Any,
+        deadline: float | None = None,
+        pool: ThreadPool | None = None,
+    ) -> Any:
+        if async_ is not None:
+            if deadline is None:
+                return await async_(*args)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await async_(*args)
+        assert sync is not None, "nothing to call"
+        if pool is None:
+            return sync(*args)
+        future = asyncio.wrap_future(pool.submit(sync, *args))
+        if deadline is None:
+            return await future
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await future
+
+    async def wait(self, promise: Promise[T], deadline: float | None = None) -> T:
+        waiting = asyncio.shield(asyncio.wrap_future(promise))
+        async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+            return await waiting
+
+    async def gather(self, *jobs: Job[T]) -> list[T]:
+        if len(jobs) < 2:
+            return [await job() for job in jobs]
+        tasks = [asyncio.ensure_future(job()) for job in jobs]
+        try:
+            await asyncio.wait(tasks)
+        except BaseException:  # cancelled: nothing may go on unseen
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            raise
+        return [task.result() for task in tasks]
+
+    async def step(self, kind: str, name: str, job: Job[T]) -> T:
+        return await job()
+
+
+ASYNC = AsyncRuntime()

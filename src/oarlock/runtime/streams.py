@@ -1,0 +1,164 @@
+"""Pull iterators over the core's push: a streaming coroutine hands items to whoever drives it, without queues or threads.
+
+The core awaits `hand_over(item)`. That suspends the coroutine and gives the item to its driver: `Stream` (blocking) or
+`AsyncStream` (on asyncio, where everything else that the coroutine awaits is passed on to the event loop). The consumer
+sets the pace: nothing runs ahead of it.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
+from typing import Any, Generic, Self, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Handed(Generic[T]):
+    __slots__ = ("item",)
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+
+
+@types.coroutine
+def hand_over(item: Any) -> Generator[_Handed[Any], None, None]:
+    """Give one item to the consumer of the stream, and go on once it asks for the next one."""
+    yield _Handed(item)
+
+
+class Stream(Iterator[T], Generic[T, R]):
+    """Items as they come; `.reply` is the whole once the last one has come.
+
+    Leaving early, with `close()` or as a context manager, ends the work behind it and frees its connection.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
+        self._work = work
+        self._reply: R | None = None
+        self._ended = False
+
+    def __next__(self) -> T:
+        if self._ended:
+            raise StopIteration
+        try:
+            handed = self._work.send(None)
+        except StopIteration as end:
+            self._ended, self._reply = True, end.value
+            raise StopIteration from None
+        except BaseException:
+            self._ended = True
+            raise
+        return handed.item  # type: ignore[no-any-return]
+
+    @property
+    def reply(self) -> R:
+        """The assembled reply.
+
+        Raises:
+            RuntimeError: the stream has not ended, or not well.
+        """
+        return _whole(self._reply)
+
+    def close(self) -> None:
+        """End the stream early."""
+        self._ended = True
+        self._work.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class AsyncStream(AsyncIterator[T], Generic[T, R]):
+    """Items as they come, on the running event loop; `.reply` is the whole once the last one has come.
+
+    Iterate in one task. Leaving early: `await stream.aclose()`, or use it with `async with`.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
+        self._work = work
+        self._reply: R | None = None
+        self._ended = False
+
+    async def __anext__(self) -> T:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            handed = await _next_item(self._work)
+        except _End as end:
+            self._ended, self._reply = True, end.value
+            raise StopAsyncIteration from None
+        except BaseException:
+            self._ended = True
+            raise
+        return handed.item  # type: ignore[no-any-return]
+
+    @property
+    def reply(self) -> R:
+        """The assembled reply.
+
+        Raises:
+            RuntimeError: the stream has not ended, or not well.
+        """
+        return _whole(self._reply)
+
+    async def aclose(self) -> None:
+        """End the stream early; waits until what is behind it has closed."""
+        if not self._ended:
+            self._ended = True
+            await _shut(self._work)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+
+class _End(Exception):  # noqa: N818  a signal, not an error
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@types.coroutine
+def _next_item(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[Any]]:
+    """Drive `work` up to the next item, passing what it awaits on to the event loop."""
+    resume, value = work.send, None
+    while True:
+        try:
+            out = resume(value)  # type: ignore[arg-type]
+        except StopIteration as end:
+            raise _End(end.value) from None
+        if isinstance(out, _Handed):
+            return out
+        try:
+            value, resume = (yield out), work.send
+        except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
+            value, resume = error, work.throw  # type: ignore[assignment]
+
+
+@types.coroutine
+def _shut(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
+    """Throw `GeneratorExit` into the work, as `close()` does, but let it await while it cleans up."""
+    resume, value = work.throw, GeneratorExit()
+    while True:
+        try:
+            out = resume(value)
+        except (StopIteration, GeneratorExit):
+            return
+        if isinstance(out, _Handed):
+            raise RuntimeError("a stream handed over an item while closing")
+        try:
+            value, resume = (yield out), work.send  # type: ignore[assignment]
+        except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
+            value, resume = error, work.throw
+
+
+def _whole(reply: R | None) -> R:
+    if reply is None:
+        raise RuntimeError("The stream has not ended: read it to its end, then take `.reply`.")
+    return reply
