@@ -1,0 +1,72 @@
+"""What a transport is told once: limits, certificates, proxy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oarlock.contract.errors import ConfigurationError
+
+__all__ = ["TransportOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportOptions:
+    """How a transport connects, and how much it takes from an endpoint. Equal options may share one transport.
+
+    The caps are those of the project's reliability checklist; each is far above what a model endpoint sends, and low
+    enough that a thousand hostile answers at once do not fill a machine.
+
+    Attributes:
+        connect_timeout: seconds to open one connection, TLS included. Ten, since under CPU starvation 5 s failed up to
+            62 % of a thousand simultaneous runs.
+        max_body: bytes of a body after decompression; more is `ReplyTooLarge`.
+        max_headers: bytes of a response's header names and values; more is `ReplyTooLarge`.
+        max_error_body: bytes that are kept of a body with status 400 or above; the rest is cut, which is no error.
+        verify: `True` trusts the system's certificate store; a path adds the PEM bundle's certificates to it; `False`
+            accepts any certificate, which lets anyone on the way read the credentials.
+        proxy: `http://host:port` of a proxy for every request; proxy variables of the environment are not read.
+        client_certificate: paths of a PEM certificate chain and its unencrypted key, for mutual TLS.
+        idle_connections: unused connections that are kept open for each host.
+
+    Raises:
+        ConfigurationError: a value is out of range.
+    """
+
+    connect_timeout: float = 10.0
+    max_body: int = 16 * 1024 * 1024
+    max_headers: int = 64 * 1024
+    max_error_body: int = 64 * 1024
+    verify: bool | str = True
+    proxy: str | None = field(default=None, repr=False)  # may hold the proxy's password
+    client_certificate: tuple[str, str] | None = None
+    idle_connections: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0 < self.connect_timeout < math.inf:
+            raise ConfigurationError(f"connect_timeout must be a positive number of seconds: {self.connect_timeout!r}")
+        for name in ("max_body", "max_headers", "max_error_body"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name} must be at least one byte: {getattr(self, name)!r}")
+        if self.idle_connections < 0:
+            raise ConfigurationError(f"idle_connections must not be negative: {self.idle_connections!r}")
+
+    def ca_bundle(self) -> bytes | None:
+        """Return the extra certificates' PEM text, or `None` where `verify` names no file."""
+        return None if isinstance(self.verify, bool) else read_pem(self.verify, "verify")
+
+    def identity(self) -> bytes | None:
+        """Return the client certificate and its key as one PEM text."""
+        if self.client_certificate is None:
+            return None
+        return b"\n".join(read_pem(path, "client_certificate") for path in self.client_certificate)
+
+
+def read_pem(path: str, setting: str) -> bytes:
+    """Return a PEM file's bytes; `setting` is named where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigurationError(f"{setting}: cannot read {path!r}: {reason}") from error

@@ -1,0 +1,292 @@
+"""The default transport: pyreqwest (Rust's reqwest and rustls), for blocking and async use."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from asyncio import timeout as asyncio_timeout
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from oarlock.contract.errors import OarlockError
+from oarlock.contract.http import Headers, HttpRequest, HttpResponse
+from oarlock.transport.body import Body, check_headers, too_large
+from oarlock.transport.naming import endpoint
+from oarlock.transport.options import TransportOptions
+from oarlock.transport.reqwest_client import build
+from oarlock.transport.reqwest_errors import out_of_time, translate
+from oarlock.transport.stepping import finish
+
+if TYPE_CHECKING:
+    from pyreqwest.client import Client, SyncClient
+    from pyreqwest.request import StreamRequest
+    from pyreqwest.response import Response
+
+__all__ = ["ReqwestTransport"]
+
+# A body up to this size arrives together with the headers, in one step; pyreqwest's own default.
+PREFETCH = 64 * 1024
+# Longest wait that is handed to pyreqwest, 100 years: `timedelta` has an end.
+FOREVER = 3.2e9
+
+
+class ReqwestTransport:
+    """Sends requests through pyreqwest. One object serves any number of threads, event loops and forked children.
+
+    Nothing is imported or opened before the first request. Redirects are not followed; cookies, proxy variables and
+    `.netrc` are not used; no compression is asked for, but gzip and deflate are undone. Ctrl-C ends a wait.
+
+    Args:
+        options: limits, certificates and proxy.
+
+    Example:
+        >>> transport = ReqwestTransport(TransportOptions(connect_timeout=5))
+        >>> transport
+        ReqwestTransport(connect_timeout=5)
+    """
+
+    def __init__(self, options: TransportOptions | None = None) -> None:
+        self.options = options or TransportOptions()
+        self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
+        self._pid = 0
+        self._sync: SyncClient | None = None
+        self._async: Client | None = None
+
+    def __repr__(self) -> str:
+        return f"ReqwestTransport(connect_timeout={self.options.connect_timeout})"
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Exchange a request for a response whose body is read whole; errors as in `Transport`."""
+        try:
+            return self._exchange(request)
+        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
+            failure = translate(error, request, self.options, request.timeout)
+        raise failure
+
+    def _exchange(self, request: HttpRequest) -> HttpResponse:
+        client = self._sync if self._pid == os.getpid() else None
+        exchange: Any = _prepare(client or self._blocking_client(), request, request.timeout, PREFETCH)
+        response = exchange.__enter__()
+        try:
+            headers, cap, whole = self._judge(request, response)
+            if whole:
+                return HttpResponse(status=response.status, headers=headers, body=bytes(response.bytes()))
+            body = self._body(request, response.status, headers, cap)
+            read = response.body_reader.read_chunk
+            pieces: list[bytes] = []
+            while not body.full and (chunk := read()) is not None:
+                pieces.append(body.feed(bytes(chunk)))
+            return _assemble(response.status, headers, body, pieces)
+        finally:
+            exchange.__exit__(None, None, None)
+
+    async def asend(self, request: HttpRequest) -> HttpResponse:
+        """Exchange a request for a response whose body is read whole; errors as in `Transport`."""
+        try:
+            return await self._aexchange(request)
+        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
+            failure = translate(error, request, self.options, request.timeout)
+        raise failure
+
+    async def _aexchange(self, request: HttpRequest) -> HttpResponse:
+        client = self._async if self._pid == os.getpid() else None
+        exchange = _prepare(client or self._async_client(), request, request.timeout, PREFETCH)
+        async with exchange as response:
+            headers, cap, whole = self._judge(request, response)
+            if whole:
+                return HttpResponse(status=response.status, headers=headers, body=bytes(await response.bytes()))
+            body = self._body(request, response.status, headers, cap)
+            read = response.body_reader.read_chunk
+            pieces: list[bytes] = []
+            while not body.full and (chunk := await read()) is not None:
+                pieces.append(body.feed(bytes(chunk)))
+            return _assemble(response.status, headers, body, pieces)
+
+    def _judge(self, request: HttpRequest, response: Any) -> tuple[Headers, int, bool]:
+        """Return the headers, the body's cap, and whether the body is small, plain and already here."""
+        headers = read_headers(response, request, self.options)
+        cap = self.options.max_error_body if response.status >= 400 else self.options.max_body
+        length = response.get_header("content-length")
+        if length is None or response.get_header("content-encoding") is not None or not length.isdecimal():
+            return headers, cap, False
+        size = int(length[:20])
+        if size > cap and response.status < 400 and request.method != "HEAD":
+            raise too_large(endpoint(request.url), "body", "max_body", cap)
+        return headers, cap, size < min(cap, PREFETCH)
+
+    def _body(self, request: HttpRequest, status: int, headers: Headers, cap: int) -> Body:
+        return Body(headers, cap=cap, cut=status >= 400, where=endpoint(request.url))
+
+    def open(self, request: HttpRequest) -> ReqwestStream:
+        """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
+        try:
+            exchange = _prepare(self._async_client(), request, None, 0)
+            return ReqwestStream(exchange, finish(exchange.__aenter__(), request.timeout), request, self.options)
+        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
+            failure = translate(error, request, self.options, request.timeout)
+        raise failure
+
+    async def aopen(self, request: HttpRequest) -> ReqwestStream:
+        """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
+        try:
+            exchange = _prepare(self._async_client(), request, None, 0)
+            async with asyncio_timeout(request.timeout):
+                response = await exchange.__aenter__()
+            return ReqwestStream(exchange, response, request, self.options)
+        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
+            failure = translate(error, request, self.options, request.timeout)
+        raise failure
+
+    def close(self) -> None:
+        """Close all connections; the next request opens new ones."""
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            mine = self._pid == os.getpid()
+            blocking, self._sync = self._sync, None
+            asynchronous, self._async = self._async, None
+        if mine and blocking is not None:
+            blocking.close()
+        if mine and asynchronous is not None:
+            finish(asynchronous.close(), None)
+
+    async def aclose(self) -> None:
+        """Close all connections; the next request opens new ones."""
+        self.close()
+
+    def _blocking_client(self) -> SyncClient:
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            self._forget_parent()
+            if self._sync is None:
+                self._sync = build(self.options, blocking=True)
+            return self._sync
+
+    def _async_client(self) -> Client:
+        if self._async is not None and self._pid == os.getpid():
+            return self._async
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            self._forget_parent()
+            if self._async is None:
+                self._async = build(self.options, blocking=False)
+            return self._async
+
+    def _forget_parent(self) -> None:
+        """In a forked child, drop the parent's clients without closing the connections that both now hold."""
+        if self._pid != os.getpid():
+            self._pid, self._sync, self._async = os.getpid(), None, None
+
+
+class ReqwestStream:
+    """A response that pyreqwest is still receiving. It may be opened in one colour and read in the other."""
+
+    __slots__ = ("__weakref__", "_body", "_closed", "_exchange", "_options", "_read", "_request", "headers", "status")
+
+    def __init__(
+        self, exchange: StreamRequest, response: Response, request: HttpRequest, options: TransportOptions
+    ) -> None:
+        self._exchange = exchange
+        self._request = request
+        self._options = options
+        self._closed = False
+        self.status: int = response.status
+        self._read = response.body_reader.read_chunk
+        try:
+            self.headers = read_headers(response, request, options)
+            cut = self.status >= 400
+            cap = options.max_error_body if cut else options.max_body
+            self._body = Body(self.headers, cap=cap, cut=cut, where=endpoint(request.url))
+        except OarlockError:
+            self.close()
+            raise
+
+    def read_chunk(self, timeout: float | None) -> bytes:
+        """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
+        try:
+            while not self._closed and not self._body.full:
+                chunk = finish(self._read(), timeout)
+                if chunk is None:
+                    return self._end()
+                if piece := self._body.feed(bytes(chunk)):
+                    return piece
+        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
+            failure = translate(error, self._request, self._options, timeout)
+        else:
+            return b""
+        self.close()
+        raise failure
+
+    async def aread_chunk(self, timeout: float | None) -> bytes:  # noqa: ASYNC109  the port's signature
+        """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
+        try:
+            while not self._closed and not self._body.full:
+                async with asyncio_timeout(timeout):
+                    chunk = await self._read()
+                if chunk is None:
+                    return self._end()
+                if piece := self._body.feed(bytes(chunk)):
+                    return piece
+        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
+            failure = translate(error, self._request, self._options, timeout)
+        else:
+            return b""
+        self.close()
+        raise failure
+
+    def _end(self) -> bytes:
+        self._body.finish()
+        self.close()
+        return b""
+
+    def close(self) -> None:
+        """Give the connection back or drop it; safe to call twice, never raises."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(Exception):  # closing must not hide what happened before; nothing is left to do
+            finish(self._exchange.__aexit__(None, None, None), None)
+
+    async def aclose(self) -> None:
+        """Give the connection back or drop it; safe to call twice, never raises."""
+        self.close()  # pyreqwest only notes that the response is given up: there is nothing to wait for
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _prepare(client: Any, request: HttpRequest, seconds: float | None, prefetch: int) -> Any:
+    builder = client.request(request.method, request.url)
+    if request.headers:
+        builder.headers(request.headers)
+    if request.body:
+        builder.body_bytes(request.body)
+    if seconds is not None and seconds < FOREVER:
+        if not seconds > 0:
+            raise out_of_time(request)
+        builder.timeout(timedelta(seconds=seconds))
+    return builder.streamed_read_buffer_limit(prefetch).build_streamed()
+
+
+def read_headers(response: Any, request: HttpRequest, options: TransportOptions) -> Headers:
+    """Return a response's headers, checked against their cap; a value that is not text is left out."""
+    fields = response.headers
+    try:
+        headers = Headers(list(fields.items()))
+    except ValueError:
+        headers = Headers(_readable(fields))
+    check_headers(headers, options.max_headers, endpoint(request.url))
+    return headers
+
+
+def _readable(fields: Any) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name in dict.fromkeys(fields.keys()):
+        try:
+            pairs.extend((name, value) for value in fields.getall(name))
+        except ValueError:  # bytes beyond ASCII, which HTTP has made obsolete; nothing of ours reads them
+            continue
+    return pairs
+
+
+def _assemble(status: int, headers: Headers, body: Body, pieces: list[bytes]) -> HttpResponse:
+    if not body.full:
+        body.finish()
+    return HttpResponse(status=status, headers=headers, body=b"".join(pieces))

@@ -1,0 +1,90 @@
+"""Finish a client's coroutine in the calling thread, without an event loop of its own.
+
+pyreqwest's coroutines wait for one thing only: their own worker thread, through `create_future` and
+`call_soon_threadsafe` of the running loop. `_Stepper` is such a loop reduced to a lock. It makes a blocking wait that
+ends at a timeout and at Ctrl-C, which the client's own blocking calls do not: they wait in native code.
+"""
+
+from __future__ import annotations
+
+import _thread
+from asyncio import _get_running_loop, _set_running_loop
+from collections.abc import Callable, Coroutine, Iterator
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+__all__ = ["finish"]
+
+T = TypeVar("T")
+
+
+class _Wakeup:
+    """Stands for the future on which a coroutine waits; what is waited for is the stepper's lock."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[_Wakeup]:
+        yield self
+
+
+_WAKEUP = _Wakeup()
+
+
+class _Stepper:
+    """The two methods of an event loop that pyreqwest calls."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _thread.allocate_lock()
+        self._lock.acquire()
+
+    def create_future(self) -> _Wakeup:
+        return _WAKEUP
+
+    def call_soon_threadsafe(self, *_: object) -> None:
+        """Called by the client's worker thread: there is news."""
+        if self._lock.locked():
+            self._lock.release()
+
+    def wait_until(self, until: float | None) -> None:
+        """Wait for news, at most until this time of the monotonic clock."""
+        seconds = -1.0 if until is None else max(0.0, until - monotonic())
+        if not self._lock.acquire(timeout=seconds):
+            raise TimeoutError
+
+
+def finish(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
+    """Run a coroutine of pyreqwest to its end in this thread.
+
+    Raises:
+        TimeoutError: it took longer than `timeout` seconds; the coroutine is closed, which gives up its request.
+    """
+    stepper = _Stepper()
+    until: float | None = None
+    send = coroutine.send
+    try:
+        while True:
+            waits, value = _step(send, stepper)
+            if not waits:
+                return cast("T", value)
+            if value is None:  # woken while it ran: step again
+                continue
+            if until is None and timeout is not None:
+                until = monotonic() + timeout
+            stepper.wait_until(until)
+    except BaseException:  # also KeyboardInterrupt in the wait: the request must not go on behind it
+        coroutine.close()
+        raise
+
+
+def _step(send: Callable[[None], object], stepper: _Stepper) -> tuple[bool, object]:
+    """Resume a coroutine once; return whether it waits, and its result or what it waits for."""
+    outer = _get_running_loop()
+    _set_running_loop(cast("Any", stepper))
+    try:
+        return True, send(None)
+    except StopIteration as end:
+        return False, end.value
+    finally:
+        _set_running_loop(outer)
