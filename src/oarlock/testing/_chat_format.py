@@ -51,7 +51,7 @@ def encode(reply: Scripted, request: RecordedRequest) -> Wire:
         case str() | Answer() | ToolCalls() | Mapping():
             body = _completion(reply, request)
             message = _message(body) if streaming else None
-            return Status(200, body=body) if message is None else _stream_whole(body, message, request)
+            return Status(200, body=dumps(body)) if message is None else _stream_whole(body, message, request)
     raise TypeError(f"{type(reply).__name__} is no reply")
 
 

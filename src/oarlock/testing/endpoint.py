@@ -278,16 +278,30 @@ class _Connection(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Read the request and send what the endpoint answers."""
-        length = self.headers.get("content-length", "0")
-        if "transfer-encoding" in self.headers or not length.isdecimal():
+        try:
+            body = self._read_chunks() if "transfer-encoding" in self.headers else self._read_length()
+        except ValueError as error:
             self.close_connection = True
-            self._send_status(Status(411))
-            return
-        body = self.rfile.read(int(length))
-        if len(body) == int(length):  # otherwise the client left
+            self._send_status(Status(400, headers={"Connection": "close"}, body=error_body(400, str(error))))
+        else:
             self._send(self.server.answer(self.command, self.path, Headers(self.headers.items()), body))
 
     do_GET = do_PUT = do_PATCH = do_DELETE = do_POST  # noqa: N815  the names that http.server calls
+
+    def _read_length(self) -> bytes:
+        length = int(self.headers.get("content-length", "0"))
+        body = self.rfile.read(length)
+        if len(body) != length:
+            raise ValueError(f"{len(body)} of {length} bytes came")
+        return body
+
+    def _read_chunks(self) -> bytes:
+        chunks = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
 
     def _send(self, reply: Wire) -> None:
         match reply:
