@@ -1,0 +1,8 @@
+"""Sign-in: how a request gets the credential that its endpoint wants. Flows are generators and do no I/O."""
+
+from oarlock.auth.api_key import ApiKey
+from oarlock.auth.bearer import BearerToken
+from oarlock.auth.headers import Headers
+from oarlock.contract.auth import Auth
+
+__all__ = ["ApiKey", "Auth", "BearerToken", "Headers"]

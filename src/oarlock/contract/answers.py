@@ -73,7 +73,9 @@ def _tool_calls(items: Sequence[Any], who: str) -> tuple[ToolCall, ...]:
 
 def _a(thing: Any) -> str:
     kind = type(thing).__name__
-    return f"a {kind} with the keys {json.dumps(sorted(map(str, thing)))[:80]}" if isinstance(thing, dict) else f"a {kind}"
+    return (
+        f"a {kind} with the keys {json.dumps(sorted(map(str, thing)))[:80]}" if isinstance(thing, dict) else f"a {kind}"
+    )
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:

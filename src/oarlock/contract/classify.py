@@ -39,7 +39,18 @@ _WINDOW_TEXT = re.compile(
     r"|prompt is too long|input is too long",
     re.IGNORECASE,
 )
-_LIBRARIES = {"requests", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "aiohttp", "openai", "anthropic", "pyreqwest"}
+_LIBRARIES = {
+    "requests",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "urllib3",
+    "aiohttp",
+    "openai",
+    "anthropic",
+    "pyreqwest",
+}
 # The sentences that CrewAI's page on custom LLMs teaches to raise for 401 and 403.
 _PAGE_401 = re.compile(r"\bauthentication failed\b|\b401\b|\bunauthorized\b", re.IGNORECASE)
 _PAGE_403 = re.compile(r"\bauthorization failed\b|\b403\b|\bforbidden\b", re.IGNORECASE)

@@ -134,7 +134,11 @@ class BaseLLM(ABC):
     def stop(self) -> list[str]:
         """Stop words: the LLM's own and, inside a run, those of the running step."""
         running = current_call().stop
-        return [*self._oarlock_stop, *(word for word in running if word not in self._oarlock_stop)] if running else self._oarlock_stop
+        return (
+            [*self._oarlock_stop, *(word for word in running if word not in self._oarlock_stop)]
+            if running
+            else self._oarlock_stop
+        )
 
     @stop.setter
     def stop(self, words: str | Sequence[str] | None) -> None:
@@ -234,6 +238,18 @@ class BaseLLM(ABC):
 
         return PolicedLLM(*self._bare(), policies, order=order)
 
+    def get_metrics(self) -> dict[str, Any]:
+        """Return the figures of the `Metrics` policy of this LLM.
+
+        Raises:
+            ConfigurationError: it has none.
+        """
+        for policy in self.policies:
+            figures = getattr(policy, "get_metrics", None)
+            if figures is not None:
+                return dict(figures())
+        raise ConfigurationError("This LLM keeps no metrics: use llm.with_policies(Metrics()).")
+
     def _bare(self) -> tuple[BaseLLM, tuple[Policy, ...]]:
         """Return what policies are wrapped around, and those that are there already."""
         return self, (() if self._written else self.policies)
@@ -298,17 +314,19 @@ class BaseLLM(ABC):
         return _cut(reply, [*self._oarlock_stop, *request.stop])
 
     def _form(self, name: str, request: Request) -> Callable[..., Any]:
-        method = getattr(self, name)
+        method: Callable[..., Any] = getattr(self, name)
         if name.endswith("complete"):
-            return method  # type: ignore[no-any-return]
+            return method
         arguments = _accepted(method, request)
-        return functools.partial(method, **arguments) if arguments else method  # type: ignore[no-any-return]
+        return functools.partial(method, **arguments) if arguments else method
 
     @property
     def _threads(self) -> ThreadPool:
         pool: ThreadPool | None = self.__dict__.get("_oarlock_pool")
         if pool is None:  # setdefault: of two threads that get here at once, both use one pool
-            pool = self.__dict__.setdefault("_oarlock_pool", ThreadPool(self.max_threads, f"oarlock-{type(self).__name__}"))
+            pool = self.__dict__.setdefault(
+                "_oarlock_pool", ThreadPool(self.max_threads, f"oarlock-{type(self).__name__}")
+            )
         return pool
 
     def _request(

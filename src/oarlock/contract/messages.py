@@ -53,13 +53,14 @@ def as_messages(messages: str | Iterable[Mapping[str, Any]]) -> list[Message]:
     """
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
-    if isinstance(messages, Mapping) or not isinstance(messages, Iterable):
+    given: object = messages
+    if isinstance(given, Mapping) or not isinstance(given, Iterable):
         raise ConfigurationError(
-            f"messages must be a text or a list of messages, not {type(messages).__name__}: "
+            f"messages must be a text or a list of messages, not {type(given).__name__}: "
             'pass "..." or [{"role": "user", "content": "..."}].'
         )
     copied: list[Message] = []
-    for message in messages:
+    for message in given:
         if not isinstance(message, Mapping) or "role" not in message:
             raise ConfigurationError(
                 f"messages[{len(copied)}] must be a mapping with a 'role', such as "

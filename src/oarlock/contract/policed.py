@@ -52,6 +52,10 @@ class PolicedLLM(BaseLLM):
     def get_context_window_size(self) -> int:
         return self.inner.get_context_window_size()
 
+    def get_metrics(self) -> dict[str, Any]:
+        own = any(hasattr(policy, "get_metrics") for policy in self.policies)
+        return super().get_metrics() if own else self.inner.get_metrics()
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "inner":
             raise AttributeError(name)

@@ -43,11 +43,17 @@ def in_default_order(policies: Iterable[Policy]) -> tuple[Policy, ...]:
 def merged(present: Sequence[Policy], added: Sequence[Policy]) -> tuple[Policy, ...]:
     """Return both, where an added policy takes the place of present ones of its class: there is one retry loop."""
     for policy in added:
-        if not callable(policy) or isinstance(policy, type):
-            shown = f"the class {policy.__name__}: write {policy.__name__}()" if isinstance(policy, type) else repr(policy)
-            raise ConfigurationError(f"A policy is an object such as Retry(), or a function; this is {shown}.")
+        _check(policy)
     classes = {type(policy) for policy in added if hasattr(policy, "rank")}
     return (*(policy for policy in present if type(policy) not in classes), *added)
+
+
+def _check(policy: object) -> None:
+    if isinstance(policy, type):
+        name = policy.__name__
+        raise ConfigurationError(f"A policy is an object, and this is the class {name}: write {name}().")
+    if not callable(policy):
+        raise ConfigurationError(f"A policy is an object such as Retry(), or a function; this is {policy!r}.")
 
 
 def compose(policies: Sequence[Policy], core: Handler) -> Handler:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from oarlock.contract.context import emit
+from oarlock.contract.events import Event
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.reply import Delta
 from oarlock.runtime.streams import hand_over
@@ -47,6 +49,7 @@ class Request:
         attempt: counts from 1.
         idempotency_key: the same for every attempt of one call.
         deltas: where to put the answer's pieces as they come; `None` when nobody watches.
+        observers: policies that want to know what those inside of them do, such as wait.
     """
 
     messages: Sequence[Message]
@@ -63,7 +66,14 @@ class Request:
     attempt: int = 1
     idempotency_key: str | None = None
     deltas: DeltaSink | None = field(default=None, repr=False, compare=False)
+    observers: tuple[Callable[[Event], None], ...] = field(default=(), repr=False, compare=False)
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with these fields changed."""
         return dataclasses.replace(self, **changes)
+
+    def emit(self, event: Event) -> None:
+        """Tell the policies around, and whoever watches the run, what happens to this request."""
+        for observer in self.observers:
+            observer(event)
+        emit(event)

@@ -8,7 +8,7 @@ sets the pace: nothing runs ahead of it.
 from __future__ import annotations
 
 import types
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -127,10 +127,11 @@ class _End(Exception):  # noqa: N818  a signal, not an error
 @types.coroutine
 def _next_item(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[Any]]:
     """Drive `work` up to the next item, passing what it awaits on to the event loop."""
-    resume, value = work.send, None
+    resume: Callable[[Any], Any] = work.send
+    value: Any = None
     while True:
         try:
-            out = resume(value)  # type: ignore[arg-type]
+            out = resume(value)
         except StopIteration as end:
             raise _End(end.value) from None
         if isinstance(out, _Handed):
@@ -138,13 +139,14 @@ def _next_item(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[An
         try:
             value, resume = (yield out), work.send
         except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
-            value, resume = error, work.throw  # type: ignore[assignment]
+            value, resume = error, work.throw
 
 
 @types.coroutine
 def _shut(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
     """Throw `GeneratorExit` into the work, as `close()` does, but let it await while it cleans up."""
-    resume, value = work.throw, GeneratorExit()
+    resume: Callable[[Any], Any] = work.throw
+    value: Any = GeneratorExit()
     while True:
         try:
             out = resume(value)
@@ -153,7 +155,7 @@ def _shut(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
         if isinstance(out, _Handed):
             raise RuntimeError("a stream handed over an item while closing")
         try:
-            value, resume = (yield out), work.send  # type: ignore[assignment]
+            value, resume = (yield out), work.send
         except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
             value, resume = error, work.throw
 

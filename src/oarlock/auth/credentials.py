@@ -1,0 +1,37 @@
+"""Checks of credentials before they are put into a header."""
+
+from __future__ import annotations
+
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.secret import Secret
+
+
+def secret_of(owner: str, value: str | Secret) -> Secret:
+    """Return a credential, without blanks around it, fit for an HTTP header.
+
+    Raises:
+        ConfigurationError: it is empty, no text, or holds characters that no header may hold. Never shows it.
+    """
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or not text.strip():
+        kind = "empty" if isinstance(text, str) else f"of the type {type(text).__name__}"
+        raise ConfigurationError(f"{owner}: the credential is {kind}. It must be a non-empty text.")
+    text = text.strip()
+    if any(not 0x20 <= ord(character) <= 0x7E for character in text):
+        raise ConfigurationError(
+            f"{owner}: the credential holds a line break or a character that HTTP headers cannot carry. "
+            "Was it copied together with something else?"
+        )
+    return Secret(text)
+
+
+def header_name(owner: str, name: str) -> str:
+    """Return a header's name.
+
+    Raises:
+        ConfigurationError: no header may be called so (RFC 9110, section 5.1).
+    """
+    allowed = "!#$%&'*+-.^_`|~"
+    if not name or not all(character.isascii() and (character.isalnum() or character in allowed) for character in name):
+        raise ConfigurationError(f"{owner}: {name!r} is no valid name of a header.")
+    return name

@@ -1,0 +1,61 @@
+"""Many callers, one piece of work: the first does it, the others wait for what comes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from oarlock.runtime import Promise, Runtime
+
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """Runs work at most once at a time, over all threads and tasks of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: Promise[T | None] | None = None
+
+    async def run(self, runtime: Runtime, work: Callable[[], Awaitable[T]], ready: Callable[[], T | None]) -> T:
+        """Return what `ready()` gives; while it gives nothing, do the work, or wait for whoever is doing it.
+
+        A failure of the work reaches everybody who waited for it. Work that was cancelled is taken up by the next one.
+        """
+        while True:
+            with self._lock:
+                done = ready()
+                if done is not None:
+                    return done
+                pending = self._pending
+                if pending is None:
+                    mine: Promise[T | None] = Promise()
+                    self._pending = mine
+            if pending is None:
+                return await self._lead(mine, work)
+            shared = await runtime.wait(pending)
+            if shared is not None:
+                return shared
+
+    async def _lead(self, promise: Promise[T | None], work: Callable[[], Awaitable[T]]) -> T:
+        try:
+            result = await work()
+        except Exception as error:
+            self._end()
+            promise.set_exception(error)
+            raise
+        except BaseException:  # cancelled: whoever waits takes over
+            self._end()
+            promise.set_result(None)
+            raise
+        self._end()
+        promise.set_result(result)
+        return result
+
+    def _end(self) -> None:
+        with self._lock:
+            self._pending = None
+
+    def __reduce__(self) -> Any:
+        return SingleFlight, ()

@@ -1,0 +1,78 @@
+"""What happens to each call, in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import ClassVar
+
+from oarlock.contract.errors import OarlockError
+from oarlock.contract.events import Event, Waiting
+from oarlock.contract.policy import Handler
+from oarlock.contract.reply import Reply
+from oarlock.contract.request import Request
+from oarlock.contract.secret import scrub
+from oarlock.runtime import Runtime
+
+__all__ = ["Log"]
+
+
+class Log:
+    """Logs each call to `oarlock.llm`: its start at DEBUG, its answer at INFO, waits and failures at WARNING.
+
+    Args:
+        content: also log messages and answers, at DEBUG, cut to 1,000 characters. Off by default: they may be private.
+        logger: another logger.
+
+    Example:
+        >>> Log()
+        Log()
+    """
+
+    rank: ClassVar[int] = 10
+
+    def __init__(self, *, content: bool = False, logger: logging.Logger | None = None) -> None:
+        self.content = content
+        self.logger = logger or logging.getLogger("oarlock.llm")
+
+    def __call__(self, handler: Handler) -> Handler:
+        async def handle(runtime: Runtime, request: Request) -> Reply:
+            started = runtime.now()
+            self._asked(request)
+            try:
+                reply = await handler(runtime, request.replace(observers=(*request.observers, self._observe)))
+            except OarlockError as error:
+                self.logger.warning(
+                    "call failed after %.2f s: %s: %s", runtime.now() - started, type(error).__name__, scrub(str(error))
+                )
+                raise
+            self._answered(reply, runtime.now() - started)
+            return reply
+
+        return handle
+
+    def _asked(self, request: Request) -> None:
+        self.logger.debug("calling with %d messages and %d tools", len(request.messages), len(request.tools))
+        if self.content and self.logger.isEnabledFor(logging.DEBUG):
+            for message in request.messages:
+                self.logger.debug("%s: %s", message.get("role"), scrub(str(message.get("content")), 1000))
+
+    def _answered(self, reply: Reply, seconds: float) -> None:
+        self.logger.info(
+            "answered in %.2f s: %s, %d + %d tokens%s, %d tool calls",
+            seconds,
+            reply.finish_reason or "done",
+            reply.usage.prompt_tokens,
+            reply.usage.completion_tokens,
+            " (estimated)" if reply.usage.estimated else "",
+            len(reply.tool_calls),
+        )
+        if self.content:
+            self.logger.debug("answer: %s", scrub(reply.text, 1000))
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            why = f": {type(event.error).__name__}: {scrub(str(event.error))}" if event.error else ""
+            self.logger.warning("waiting %.2f s (%s)%s", event.seconds, event.cause, why)
+
+    def __repr__(self) -> str:
+        return "Log(content=True)" if self.content else "Log()"

@@ -1,0 +1,135 @@
+"""Counting calls, errors, tokens, waits and latency."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from typing import Any, ClassVar
+
+from oarlock.contract.events import Event, Waiting
+from oarlock.contract.policy import Handler
+from oarlock.contract.reply import Reply
+from oarlock.contract.request import Request
+from oarlock.runtime import Runtime
+
+__all__ = ["Metrics"]
+
+_GROWTH = 1.1  # each bucket of the histogram is a tenth wider than the one before, so percentiles are within 5 %
+_SMALLEST = 1e-5  # seconds
+
+
+class Metrics:
+    """Keeps figures of all calls through it; safe to share between LLMs, threads and event loops.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> metrics = Metrics()
+        >>> ScriptedLLM(["Hello"]).with_policies(metrics).call("Hi")
+        'Hello'
+        >>> metrics.get_metrics()["total_calls"]
+        1
+    """
+
+    rank: ClassVar[int] = 20
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        with self._lock:
+            self._errors: Counter[str] = Counter()
+            self._waits: Counter[str] = Counter()
+            self._waited: Counter[str] = Counter()
+            self._calls = self._prompt = self._completion = 0
+            self._latency = _Histogram()
+
+    def __call__(self, handler: Handler) -> Handler:
+        async def handle(runtime: Runtime, request: Request) -> Reply:
+            started = runtime.now()
+            try:
+                reply = await handler(runtime, request.replace(observers=(*request.observers, self._observe)))
+            except BaseException as error:
+                self._count(runtime.now() - started, error=type(error).__name__)
+                raise
+            self._count(runtime.now() - started, reply=reply)
+            return reply
+
+        return handle
+
+    def get_metrics(self) -> dict[str, Any]:
+        """Return the figures so far.
+
+        `total_calls`, `errors`, `errors_by_class`, `total_tokens`, `prompt_tokens`, `completion_tokens`; `avg_latency` and
+        `latency` (`p50`, `p90`, `p99`, `max`) in seconds, over whole calls with their waits; `waits` and `waiting` (seconds)
+        by cause, such as `retry` and `rate_limit`.
+        """
+        with self._lock:
+            return {
+                "total_calls": self._calls,
+                "errors": self._errors.total(),
+                "errors_by_class": dict(self._errors),
+                "total_tokens": self._prompt + self._completion,
+                "prompt_tokens": self._prompt,
+                "completion_tokens": self._completion,
+                "avg_latency": self._latency.mean(),
+                "latency": self._latency.percentiles(),
+                "waits": dict(self._waits),
+                "waiting": dict(self._waited),
+            }
+
+    def _count(self, seconds: float, *, reply: Reply | None = None, error: str | None = None) -> None:
+        with self._lock:
+            self._calls += 1
+            self._latency.add(seconds)
+            if error:
+                self._errors[error] += 1
+            if reply:
+                self._prompt += reply.usage.prompt_tokens
+                self._completion += reply.usage.completion_tokens
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            with self._lock:
+                self._waits[event.cause] += 1
+                self._waited[event.cause] += event.seconds  # type: ignore[assignment]  # a Counter adds floats as well
+
+    def __repr__(self) -> str:
+        return "Metrics()"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._lock = threading.Lock()
+
+
+class _Histogram:
+    """Latencies in buckets that grow geometrically: fixed memory, whatever the number of calls."""
+
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
+        self._sum = self._max = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._buckets[math.ceil(math.log(max(seconds, _SMALLEST) / _SMALLEST, _GROWTH))] += 1
+        self._sum += seconds
+        self._max = max(self._max, seconds)
+
+    def mean(self) -> float:
+        return self._sum / max(1, self._buckets.total())
+
+    def percentiles(self) -> dict[str, float]:
+        shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+        return {name: self._percentile(share) for name, share in shares.items()} | {"max": self._max}
+
+    def _percentile(self, share: float) -> float:
+        wanted, seen = share * self._buckets.total(), 0
+        for bucket in sorted(self._buckets):
+            seen += self._buckets[bucket]
+            if seen >= wanted:
+                return min(self._max, _SMALLEST * _GROWTH ** (bucket - 0.5))
+        return 0.0
