@@ -9,11 +9,24 @@ from oarlock.transport.options import TransportOptions
 from oarlock.transport.port import ResponseStream, Transport
 
 if TYPE_CHECKING:
+    from oarlock.transport.foreign_auth import ForeignAuth, is_foreign_auth
     from oarlock.transport.reqwest import ReqwestTransport
 
-__all__ = ["ReqwestTransport", "ResponseStream", "Transport", "TransportOptions", "make_transport"]
+__all__ = [
+    "ForeignAuth",
+    "ReqwestTransport",
+    "ResponseStream",
+    "Transport",
+    "TransportOptions",
+    "is_foreign_auth",
+    "make_transport",
+]
 
-_LAZY = {"ReqwestTransport": "oarlock.transport.reqwest"}
+_LAZY = {
+    "ForeignAuth": "oarlock.transport.foreign_auth",
+    "ReqwestTransport": "oarlock.transport.reqwest",
+    "is_foreign_auth": "oarlock.transport.foreign_auth",
+}
 
 
 def __getattr__(name: str) -> Any:

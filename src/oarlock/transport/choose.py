@@ -51,7 +51,7 @@ def make_transport(spec: object = None, **options: Any) -> Transport:
 
 
 def _named(name: str, options: TransportOptions) -> Transport:
-    if name not in {"pyreqwest"}:
+    if name != "pyreqwest":
         raise _unknown(name)
     with _locks.setdefault(os.getpid(), threading.Lock()):
         transport = _shared.get((name, options))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 from asyncio import timeout as asyncio_timeout
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.transport.body import Body, check_headers, too_large
+from oarlock.transport.interrupts import in_main_thread, interrupts
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
-from oarlock.transport.reqwest_client import build
+from oarlock.transport.reqwest_clients import Clients
 from oarlock.transport.reqwest_errors import out_of_time, translate
 from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:
-    from pyreqwest.client import Client, SyncClient
+    from pyreqwest.client import SyncClient
     from pyreqwest.request import StreamRequest
     from pyreqwest.response import Response
 
@@ -48,10 +47,7 @@ class ReqwestTransport:
 
     def __init__(self, options: TransportOptions | None = None) -> None:
         self.options = options or TransportOptions()
-        self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
-        self._pid = 0
-        self._sync: SyncClient | None = None
-        self._async: Client | None = None
+        self._clients = Clients(self.options)
 
     def __repr__(self) -> str:
         return f"ReqwestTransport(connect_timeout={self.options.connect_timeout})"
@@ -59,14 +55,25 @@ class ReqwestTransport:
     def send(self, request: HttpRequest) -> HttpResponse:
         """Exchange a request for a response whose body is read whole; errors as in `Transport`."""
         try:
-            return self._exchange(request)
+            if in_main_thread():
+                return self._exchange_in_main_thread(request)
+            return self._exchange(self._clients.other(), request)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
         raise failure
 
-    def _exchange(self, request: HttpRequest) -> HttpResponse:
-        client = self._sync if self._pid == os.getpid() else None
-        exchange: Any = _prepare(client or self._blocking_client(), request, request.timeout, PREFETCH)
+    def _exchange_in_main_thread(self, request: HttpRequest) -> HttpResponse:
+        client = self._clients.main()
+        watch = interrupts()
+        watch.watch(client.close)
+        try:
+            return self._exchange(client, request)
+        finally:
+            if not watch.unwatch():
+                self._clients.forget_main()
+
+    def _exchange(self, client: SyncClient, request: HttpRequest) -> HttpResponse:
+        exchange: Any = _prepare(client, request, request.timeout, PREFETCH)
         response = exchange.__enter__()
         try:
             headers, cap, whole = self._judge(request, response)
@@ -90,8 +97,7 @@ class ReqwestTransport:
         raise failure
 
     async def _aexchange(self, request: HttpRequest) -> HttpResponse:
-        client = self._async if self._pid == os.getpid() else None
-        exchange = _prepare(client or self._async_client(), request, request.timeout, PREFETCH)
+        exchange = _prepare(self._clients.asynchronous(request.timeout), request, request.timeout, PREFETCH)
         async with exchange as response:
             headers, cap, whole = self._judge(request, response)
             if whole:
@@ -121,7 +127,7 @@ class ReqwestTransport:
     def open(self, request: HttpRequest) -> ReqwestStream:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
-            exchange = _prepare(self._async_client(), request, None, 0)
+            exchange = _prepare(self._clients.asynchronous(request.timeout), request, None, 0)
             return ReqwestStream(exchange, finish(exchange.__aenter__(), request.timeout), request, self.options)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
@@ -130,7 +136,7 @@ class ReqwestTransport:
     async def aopen(self, request: HttpRequest) -> ReqwestStream:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
-            exchange = _prepare(self._async_client(), request, None, 0)
+            exchange = _prepare(self._clients.asynchronous(request.timeout), request, None, 0)
             async with asyncio_timeout(request.timeout):
                 response = await exchange.__aenter__()
             return ReqwestStream(exchange, response, request, self.options)
@@ -140,39 +146,11 @@ class ReqwestTransport:
 
     def close(self) -> None:
         """Close all connections; the next request opens new ones."""
-        with self._locks.setdefault(os.getpid(), threading.Lock()):
-            mine = self._pid == os.getpid()
-            blocking, self._sync = self._sync, None
-            asynchronous, self._async = self._async, None
-        if mine and blocking is not None:
-            blocking.close()
-        if mine and asynchronous is not None:
-            finish(asynchronous.close(), None)
+        self._clients.close()
 
     async def aclose(self) -> None:
         """Close all connections; the next request opens new ones."""
-        self.close()
-
-    def _blocking_client(self) -> SyncClient:
-        with self._locks.setdefault(os.getpid(), threading.Lock()):
-            self._forget_parent()
-            if self._sync is None:
-                self._sync = build(self.options, blocking=True)
-            return self._sync
-
-    def _async_client(self) -> Client:
-        if self._async is not None and self._pid == os.getpid():
-            return self._async
-        with self._locks.setdefault(os.getpid(), threading.Lock()):
-            self._forget_parent()
-            if self._async is None:
-                self._async = build(self.options, blocking=False)
-            return self._async
-
-    def _forget_parent(self) -> None:
-        """In a forked child, drop the parent's clients without closing the connections that both now hold."""
-        if self._pid != os.getpid():
-            self._pid, self._sync, self._async = os.getpid(), None, None
+        self._clients.close()
 
 
 class ReqwestStream:
