@@ -70,38 +70,36 @@ class BearerToken:
 
     def flow(self, request: HttpRequest) -> Flow:
         """Sign one request; once more with a new token if it is refused."""
-        token: _Token = yield Do(self._valid)
+        token: _Token = yield Do(lambda runtime: self._valid(runtime, request.timeout))
         response = yield _signed(request, token)
         if response.status == 401 and self._source is not None:
-            token = yield Do(lambda runtime: self._other_than(runtime, token))
+            token = yield Do(lambda runtime: self._other_than(runtime, request.timeout, token))
             yield _signed(request, token)
 
-    async def _valid(self, runtime: Runtime) -> _Token:
+    async def _valid(self, runtime: Runtime, timeout: float | None) -> _Token:
         token = self._token
         if token is not None and runtime.time() < token.renew_at:
             return token
-        return await self._renewal.run(
-            runtime,
-            lambda: self._fetch(runtime, "first use" if token is None else "expired"),
-            lambda: self._newer(token),
-        )
+        return await self._renew(runtime, timeout, token, "first use" if token is None else "expired")
 
-    async def _other_than(self, runtime: Runtime, refused: _Token) -> _Token:
-        return await self._renewal.run(runtime, lambda: self._fetch(runtime, "refused"), lambda: self._newer(refused))
+    async def _other_than(self, runtime: Runtime, timeout: float | None, refused: _Token) -> _Token:
+        return await self._renew(runtime, timeout, refused, "refused")
+
+    async def _renew(self, runtime: Runtime, timeout: float | None, old: _Token | None, why: str) -> _Token:
+        deadline = None if timeout is None else runtime.now() + timeout
+        return await self._renewal.run(
+            runtime, lambda: self._fetch(runtime, deadline, why), lambda: self._newer(old), deadline
+        )
 
     def _newer(self, old: _Token | None) -> _Token | None:
         """Return the present token if somebody has renewed the old one meanwhile."""
         return self._token if self._token is not old else None
 
-    async def _fetch(self, runtime: Runtime, why: str) -> _Token:
+    async def _fetch(self, runtime: Runtime, deadline: float | None, why: str) -> _Token:
         source: Any = self._source
-        awaitable = inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(
-            getattr(source, "__call__", None)
-        )  # noqa: B004
+        forms = (None, source) if _is_async(source) else (source, None)
         try:
-            answer = await runtime.invoke(
-                None if awaitable else source, source if awaitable else None, pool=self._threads
-            )
+            answer = await runtime.invoke(*forms, deadline=deadline, pool=self._threads)
             self._token = token = self._read(answer, runtime.time())
         except Exception as error:  # the boundary to the user's function
             ours = classify(error, "The token function")
@@ -136,6 +134,10 @@ class BearerToken:
 
     def __repr__(self) -> str:
         return "BearerToken(<function>)" if self._source else "BearerToken('…')"
+
+
+def _is_async(source: Any) -> bool:
+    return inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__)
 
 
 def _signed(request: HttpRequest, token: _Token) -> HttpRequest:

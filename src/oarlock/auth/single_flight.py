@@ -18,10 +18,17 @@ class SingleFlight(Generic[T]):
         self._lock = threading.Lock()
         self._pending: Promise[T | None] | None = None
 
-    async def run(self, runtime: Runtime, work: Callable[[], Awaitable[T]], ready: Callable[[], T | None]) -> T:
+    async def run(
+        self,
+        runtime: Runtime,
+        work: Callable[[], Awaitable[T]],
+        ready: Callable[[], T | None],
+        deadline: float | None = None,
+    ) -> T:
         """Return what `ready()` gives; while it gives nothing, do the work, or wait for whoever is doing it.
 
         A failure of the work reaches everybody who waited for it. Work that was cancelled is taken up by the next one.
+        Waiting past the deadline is a `TimeoutError`.
         """
         while True:
             with self._lock:
@@ -34,7 +41,7 @@ class SingleFlight(Generic[T]):
                     self._pending = mine
             if pending is None:
                 return await self._lead(mine, work)
-            shared = await runtime.wait(pending)
+            shared = await runtime.wait(pending, deadline)
             if shared is not None:
                 return shared
 

@@ -120,7 +120,7 @@ class _Histogram:
         self._max = max(self._max, seconds)
 
     def mean(self) -> float:
-        return self._sum / max(1, self._buckets.total())
+        return float(self._sum / max(1, self._buckets.total()))
 
     def percentiles(self) -> dict[str, float]:
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}

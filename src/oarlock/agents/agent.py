@@ -1,0 +1,160 @@
+"""`Agent`: who does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oarlock.agents.definitions import checked, text
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.llm import BaseLLM
+
+if TYPE_CHECKING:
+    from oarlock.agents.outputs import TaskOutput
+    from oarlock.agents.task import Task
+    from oarlock.tools import BaseTool
+
+__all__ = ["Agent"]
+
+_LATER = {
+    "allow_delegation": False,
+    "allow_code_execution": False,
+    "cache": True,
+    "function_calling_llm": None,
+    "inject_date": False,
+    "knowledge_sources": None,
+    "max_execution_time": None,
+    "max_retry_limit": 2,
+    "max_rpm": None,
+    "memory": False,
+    "multimodal": False,
+    "reasoning": False,
+    "respect_context_window": True,
+    "system_template": None,
+    "prompt_template": None,
+    "response_template": None,
+}
+
+
+@checked(later=_LATER)
+@dataclass(kw_only=True, eq=False, slots=True, weakref_slot=True)
+class Agent:
+    """Somebody with a role, a goal and a story, a language model to think with, and tools to act with.
+
+    Building one needs no key and no network. Runs never change it, so one agent serves any number of them at once.
+
+    Args:
+        role: who the agent is; `{name}`s are filled in from the run's inputs, here and in the next two.
+        goal: what the agent is after.
+        backstory: where the agent comes from, and how it works.
+        llm: any `BaseLLM`. Without one the crew's `manager_llm` serves; nothing else ever does.
+        tools: functions marked with `@tool`, or `BaseTool` objects.
+        max_iter: most model calls for one task; the last one must answer, without tools.
+        verbose: show what happens, on the terminal.
+        step_callback: called with an `AgentAction` after each tool call and an `AgentFinish` at the end.
+
+    Raises:
+        ConfigurationError: an unknown or missing argument, or a value that cannot work.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> agent = Agent(role="Poet", goal="Rhyme", backstory="Born on a boat.", llm=ScriptedLLM(["Row, row."]))
+        >>> agent.kickoff("A line, please.").raw
+        'Row, row.'
+    """
+
+    role: str
+    goal: str
+    backstory: str = ""
+    llm: BaseLLM | None = None
+    tools: list[Any] = field(default_factory=list)
+    max_iter: int = 25
+    verbose: bool = False
+    step_callback: Callable[[Any], Any] | None = None
+    _tools_by_name: dict[str, BaseTool] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        text("Agent", "role", self.role)
+        owner = f"Agent {self.role!r}"
+        text(owner, "goal", self.goal)
+        if self.llm is not None:
+            check_llm(owner, "llm", self.llm)
+        if not isinstance(self.max_iter, int) or isinstance(self.max_iter, bool) or self.max_iter < 1:
+            raise ConfigurationError(f"{owner}: max_iter must be a whole number of at least 1, not {self.max_iter!r}.")
+        if self.tools:
+            self.tools = list(self.tools)
+            tools_of(owner, self.tools)
+
+    def execute_task(self, task: Task, context: str | None = None, tools: list[Any] | None = None) -> str:
+        """Do one task, blocking, and return the answer's text.
+
+        Args:
+            task: what to do; who else may be named in it does not matter.
+            context: what to know beforehand.
+            tools: in place of the task's and the agent's own.
+
+        Raises:
+            ConfigurationError: the agent has no LLM.
+            LLMError: the model could not be asked.
+            StepsExhaustedError: no answer within `max_iter` model calls.
+        """
+        from oarlock.agents.run import execute_alone
+        from oarlock.runtime import drive
+
+        return drive(lambda runtime: execute_alone(runtime, self, task, context, tools)).raw
+
+    async def aexecute_task(self, task: Task, context: str | None = None, tools: list[Any] | None = None) -> str:
+        """Do one task from a coroutine; the same as `execute_task`."""
+        from oarlock.agents.run import execute_alone
+        from oarlock.runtime import drive_async
+
+        return (await drive_async(lambda runtime: execute_alone(runtime, self, task, context, tools))).raw
+
+    def kickoff(self, prompt: str) -> TaskOutput:
+        """Answer one prompt without a crew, blocking; `str()` of the result is the text."""
+        from oarlock.agents.run import execute_alone
+        from oarlock.runtime import drive
+
+        return drive(lambda runtime: execute_alone(runtime, self, _prompted(self, prompt)))
+
+    async def akickoff(self, prompt: str) -> TaskOutput:
+        """Answer one prompt from a coroutine; the same as `kickoff`."""
+        from oarlock.agents.run import execute_alone
+        from oarlock.runtime import drive_async
+
+        return await drive_async(lambda runtime: execute_alone(runtime, self, _prompted(self, prompt)))
+
+
+def _prompted(agent: Agent, prompt: str) -> Task:
+    from oarlock.agents.task import Task
+
+    return Task(description=prompt, agent=agent)
+
+
+def check_llm(owner: str, name: str, llm: object) -> None:
+    """Raise a ConfigurationError unless this is a language model object."""
+    if isinstance(llm, BaseLLM):
+        return
+    if isinstance(llm, type) and issubclass(llm, BaseLLM):
+        raise ConfigurationError(f"{owner}: {name} is the class {llm.__name__}; pass an object: {llm.__name__}(...).")
+    shown = repr(llm) if isinstance(llm, str) else f"of the type {type(llm).__name__}"
+    raise ConfigurationError(
+        f"{owner}: {name} must be an LLM object, and is {shown}. Use ChatLLM(model, base_url, auth=...) for an "
+        "OpenAI-style endpoint, or an object of your own subclass of BaseLLM."
+    )
+
+
+def tools_of(owner: str, tools: list[Any]) -> dict[str, BaseTool]:
+    """Return tools by the names that models call them.
+
+    Raises:
+        ConfigurationError: something is no tool, or two have one name.
+    """
+    from oarlock.contract.errors import ToolError
+    from oarlock.tools import tools_by_name
+
+    try:
+        return tools_by_name(tools)
+    except ToolError as error:
+        raise ConfigurationError(f"{owner}: {error}") from error

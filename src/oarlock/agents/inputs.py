@@ -1,0 +1,49 @@
+"""Filling `{name}`s in texts from a run's inputs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from oarlock.contract.errors import ConfigurationError
+
+__all__ = ["fill"]
+
+_NAME = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_-]*)\}\}|\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+
+
+def fill(template: str, inputs: Mapping[str, Any], where: str) -> str:
+    """Return the text with each `{name}` replaced by the input's text, in one pass; `{{name}}` becomes `{name}`.
+
+    Nothing else in braces is touched (`{0}`, `{x.y}`, JSON), nothing is evaluated, and what was filled in is not looked
+    at again.
+
+    Args:
+        template: the text.
+        inputs: what to fill in.
+        where: the text in words, for the error.
+
+    Raises:
+        ConfigurationError: an input is missing.
+
+    Example:
+        >>> fill("Research {topic}", {"topic": "tides"}, "the task")
+        'Research tides'
+    """
+    if "{" not in template:
+        return template
+
+    def value(match: re.Match[str]) -> str:
+        literal, name = match.groups()
+        if literal:
+            return f"{{{literal}}}"
+        if name not in inputs:
+            have = f"The inputs are: {', '.join(map(str, inputs))}." if inputs else "There are no inputs."
+            raise ConfigurationError(
+                f"{where} needs an input {name!r}. {have} Pass inputs={{{name!r}: ...}}, "
+                f"or write {{{{{name}}}}} for the word in braces itself."
+            )
+        return str(inputs[name])
+
+    return _NAME.sub(value, template)

@@ -1,0 +1,78 @@
+"""All that agents say to models, in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+
+SYSTEM = "You are {role}. {backstory}\nYour goal: {goal}"
+
+EXPECTED = "\n\nWhat is expected: {expected_output}\nGive the complete answer itself, not a summary of it."
+
+CONTEXT = "\n\nWhat is known from earlier work:\n{context}"
+
+REACT = """
+
+You can use these tools:
+
+{tools}
+
+To use a tool, write exactly this, then stop:
+
+Thought: what to do and why
+Action: the name of one tool, one of [{names}]
+Action Input: a JSON object with the tool's arguments
+
+You will then be given an Observation with the tool's result. When you know the answer, write:
+
+Thought: I know the answer
+Final Answer: the complete answer"""
+
+ANSWER_NOW = "Stop using tools now. Give your best final answer from what you know so far."
+
+CORRECT_INPUT = (
+    "Your action had no input. After 'Action: {name}' write a line 'Action Input:' with a JSON object of the tool's "
+    "arguments, {{}} if it takes none; or give your 'Final Answer:'."
+)
+
+STOP_WORD = "\nObservation:"
+
+
+def system_prompt(role: str, goal: str, backstory: str) -> str:
+    """Return who the agent is."""
+    return SYSTEM.format(role=role, goal=goal, backstory=backstory).replace(". \n", ".\n")
+
+
+def task_prompt(description: str, expected_output: str, context: str) -> str:
+    """Return what is to be done."""
+    prompt = description
+    if context:
+        prompt += CONTEXT.format(context=context)
+    if expected_output:
+        prompt += EXPECTED.format(expected_output=expected_output)
+    return prompt
+
+
+def react_prompt(schemas: Sequence[Any]) -> str:
+    """Return how to use tools by writing text."""
+    functions = [schema["function"] for schema in schemas]
+    tools = "\n".join(
+        f"{function['name']}: {function['description']}\n  arguments: {json.dumps(_arguments(function['parameters']))}"
+        for function in functions
+    )
+    return REACT.format(tools=tools, names=", ".join(function["name"] for function in functions))
+
+
+def _arguments(parameters: Any) -> dict[str, Any]:
+    required = parameters.get("required", ())
+    return {
+        name: {**schema, "required": name in required} for name, schema in parameters.get("properties", {}).items()
+    }
+
+
+def joined(outputs: Iterable[str]) -> str:
+    """Return the answers of earlier tasks as one text."""
+    return "\n\n----------\n\n".join(outputs)

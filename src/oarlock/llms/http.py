@@ -1,0 +1,276 @@
+"""`HttpLLM`: any model behind HTTP. A subclass says how a request is written and an answer is read."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from oarlock.contract.answers import reply_from
+from oarlock.contract.auth import Auth, authorize
+from oarlock.contract.classify import classify, error_for_status
+from oarlock.contract.errors import ConfigurationError, LLMError, LLMTimeoutError, ResponseFormatError
+from oarlock.contract.http import HttpRequest, HttpResponse
+from oarlock.contract.llm import BaseLLM
+from oarlock.contract.policy import Policy
+from oarlock.contract.reply import Reply
+from oarlock.contract.request import Request
+from oarlock.contract.secret import scrub
+from oarlock.dialects.openai_chat import error_message
+from oarlock.policies import Deadline, Retry
+from oarlock.runtime import Runtime
+from oarlock.transport import make_transport
+
+if TYPE_CHECKING:
+    from oarlock.transport import Transport
+
+__all__ = ["HttpLLM"]
+
+_ATTEMPTS_TIME = 3  # the deadline over all attempts is three times the timeout of one, unless given
+
+
+class HttpLLM(BaseLLM, abstract=True):
+    """Base for a model behind a private HTTP protocol: write `encode` and `decode`; sign-in, retries, limits, deadlines
+    and clear errors are there already.
+
+    Args:
+        model: the model's name, as the endpoint knows it.
+        base_url: the endpoint's URL; `encode` may go below it.
+        auth: a sign-in from `oarlock.auth`, any `httpx2.Auth` or `httpx.Auth`, or `None`.
+        timeout: seconds for one attempt, from connecting to the last byte of the answer.
+        deadline: seconds for the whole call, with all attempts and waits; default: three times the timeout.
+        policies: what wraps each call; default: `Retry()` and the deadline. `()` for neither.
+        transport: `"pyreqwest"` (default), `"httpx2"`, or a client of your own; see `oarlock.transport.make_transport`.
+        transport_options: such as `verify`, `proxy`, `client_certificate`, `connect_timeout`.
+        headers: further headers of each request, for what is no secret; secrets belong into `auth`.
+        function_calling: whether the endpoint understands `tools`.
+        context_window: tokens that fit into prompt and answer together.
+        temperature, stop, max_tokens, max_threads: see `BaseLLM`.
+
+    Raises:
+        ConfigurationError: a setting that cannot work.
+
+    Example:
+        >>> class GatewayLLM(HttpLLM):
+        ...     def encode(self, request):
+        ...         return {"question": request.messages[-1]["content"]}
+        ...     def decode(self, response):
+        ...         return json.loads(response.body)["answer"]
+        >>> llm = GatewayLLM("ours", "https://llm.example.com/ask")
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        *,
+        auth: Auth | Any = None,
+        timeout: float = 60.0,
+        deadline: float | None = None,
+        policies: Sequence[Policy] | None = None,
+        transport: str | Transport | Any = None,
+        transport_options: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        function_calling: bool = True,
+        context_window: int = 8192,
+        temperature: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        max_tokens: int | None = None,
+    ) -> None:
+        if not isinstance(model, str) or not model:
+            raise ConfigurationError(f"model must be the model's name, not {model!r}.")
+        super().__init__(model, temperature=temperature, stop=stop, max_tokens=max_tokens)
+        self.base_url: str = _checked_url(base_url)
+        self.auth = _as_auth(auth)
+        self.timeout = _seconds("timeout", timeout)
+        total = Deadline(_ATTEMPTS_TIME * self.timeout if deadline is None else _seconds("deadline", deadline))
+        if policies is None:
+            self.policies = (total, Retry())
+        else:
+            self.policies = (*policies, *(() if deadline is None else (total,)))
+        self._headers = tuple((headers or {}).items())
+        self._function_calling = function_calling
+        self._context_window = context_window
+        self._transport: Transport = make_transport(transport, **(transport_options or {}))
+
+    # What a subclass writes.
+
+    @abstractmethod
+    def encode(self, request: Request) -> HttpRequest | Mapping[str, Any] | bytes:
+        """Return what to send: a mapping (sent as JSON to `base_url`), bytes (likewise), or a whole `HttpRequest`."""
+
+    @abstractmethod
+    def decode(self, response: HttpResponse) -> Reply | str:
+        """Return the answer in a good response (status below 300). A `KeyError` and the like becomes a clear error."""
+
+    def supports_function_calling(self) -> bool:
+        return self._function_calling
+
+    def supports_stop_words(self) -> bool:
+        return True
+
+    def get_context_window_size(self) -> int:
+        return self._context_window
+
+    # How a request goes out.
+
+    async def _respond(self, runtime: Runtime, request: Request) -> Reply:
+        until = self._until(runtime, request)
+        exchange = _Exchange(self, runtime, until)
+        await self._authorized(runtime, self._http_request(request), exchange.send)
+        response = exchange.response
+        self._refuse_failure(runtime, response)
+        return self._decoded(response)
+
+    def _until(self, runtime: Runtime, request: Request) -> float:
+        """Return the time at which this attempt ends."""
+        now = runtime.now()
+        until = now + (self.timeout if request.timeout is None else min(self.timeout, request.timeout))
+        if request.deadline is not None and request.deadline < until:
+            until = request.deadline
+        if until <= now:
+            raise LLMTimeoutError("The deadline passed before the request could be sent.", retryable=False)
+        return until
+
+    async def _authorized(self, runtime: Runtime, request: HttpRequest, send: Any) -> None:
+        if self.auth is None:
+            await send(request)
+        else:
+            await authorize(runtime, self.auth, request, send)
+
+    def _http_request(self, request: Request) -> HttpRequest:
+        encoded = self.encode(request)
+        if isinstance(encoded, HttpRequest):
+            return encoded.with_headers(*self._headers) if self._headers else encoded
+        body = encoded if isinstance(encoded, bytes) else _json(encoded)
+        headers = [("content-type", "application/json"), ("accept", "application/json"), *self._headers]
+        if request.idempotency_key:
+            headers.append(("idempotency-key", request.idempotency_key))
+        return HttpRequest(method="POST", url=self._url(), headers=tuple(headers), body=body)
+
+    def _url(self) -> str:
+        return self.base_url
+
+    def _decoded(self, response: HttpResponse) -> Reply:
+        try:
+            answer = self.decode(response)
+        except LLMError:
+            raise
+        except Exception as error:  # the boundary to the user's own code
+            ours = classify(error, f"{type(self).__name__}.decode()")
+            raise ResponseFormatError(f"{ours} It was given: {_shown(response)}") from error
+        return reply_from(answer, f"{type(self).__name__}.decode()")
+
+    def _refuse_failure(self, runtime: Runtime, response: HttpResponse) -> None:
+        """Raise the error for a response that is no answer."""
+        status = response.status
+        if 200 <= status < 300:
+            return
+        where = f"{self.model} at {_origin(self.base_url)}"
+        if 300 <= status < 400:
+            target = _origin(response.headers.get("location", ""))
+            raise error_for_status(
+                400,
+                f"{where} answered with a redirect (HTTP {status}){f' to {target}' if target else ''}. Redirects are not "
+                "followed, so that credentials stay where they belong: set base_url to the final address.",
+            )
+        said, code = error_message(status, response.body, response.headers)
+        hint = self._hint(runtime, status)
+        message = f"{where} answered HTTP {status}: {said}{f' {hint}' if hint else ''}"
+        raise error_for_status(status, message, code=code, headers=response.headers, wall_time=runtime.time())
+
+    def _hint(self, runtime: Runtime, status: int) -> str | None:
+        if status == 401:
+            if self.auth is None:
+                return "No sign-in was given: pass auth=, such as oarlock.auth.ApiKey(...) or BearerToken(...)."
+            explain = getattr(self.auth, "explain_refusal", None)
+            return (explain and explain(runtime.time())) or f"The sign-in was {self.auth!r}."
+        if status == 404:
+            return (
+                f"The request went to {_origin(self.base_url)}{urlsplit(self._url()).path}: check base_url and model."
+            )
+        return None
+
+
+class _Exchange:
+    """Sends what a sign-in flow yields, within one attempt's time, and keeps the last response."""
+
+    def __init__(self, llm: HttpLLM, runtime: Runtime, until: float) -> None:
+        self._transport = llm._transport  # noqa: SLF001  a part of HttpLLM
+        self._runtime = runtime
+        self._until = until
+        self.response: HttpResponse
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        timed = timed_out_at(request, self._until, self._runtime)
+        self.response = await self._runtime.invoke(self._transport.send, self._transport.asend, timed)
+        return self.response
+
+
+def timed_out_at(request: HttpRequest, until: float, runtime: Runtime) -> HttpRequest:
+    """Return the request with the time that is left.
+
+    Raises:
+        LLMTimeoutError: none is left.
+    """
+    left = until - runtime.now()
+    if left <= 0:
+        raise LLMTimeoutError("The time for this attempt was used up by the sign-in.")
+    return HttpRequest(method=request.method, url=request.url, headers=request.headers, body=request.body, timeout=left)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _shown(response: HttpResponse) -> str:
+    return scrub(response.body[:2000].decode("utf-8", "replace")) or "an empty body"
+
+
+def _seconds(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ConfigurationError(f"{name} must be a number of seconds above zero, not {value!r}.")
+    return float(value)
+
+
+def _checked_url(url: str) -> str:
+    if not isinstance(url, str) or not url.strip():
+        raise ConfigurationError(
+            f"base_url must be the endpoint's URL, such as 'https://llm.example.com/v1', not {url!r}."
+        )
+    try:
+        parts = urlsplit(url.strip())
+        parts.port  # noqa: B018  raises for a wrong port
+    except ValueError as error:
+        raise ConfigurationError(f"base_url is no valid URL: {error}.") from None
+    if parts.username or parts.password:
+        raise ConfigurationError("base_url holds a user name or password: give them through auth= instead.")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(
+            f"base_url must begin with http:// or https:// and a host, such as 'https://llm.example.com/v1', not {url!r}."
+        )
+    return url.strip().rstrip("/")
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port of a URL, all of it that an error message may show."""
+    try:
+        parts = urlsplit(url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.scheme and parts.netloc else ""
+    except ValueError:
+        return ""
+
+
+def _as_auth(auth: Any) -> Auth | None:
+    if auth is None or isinstance(auth, Auth) and not isinstance(auth, type):
+        return auth
+    from oarlock.transport.foreign_auth import ForeignAuth, is_foreign_auth
+
+    if is_foreign_auth(auth):
+        return ForeignAuth(auth)
+    given = "a text" if isinstance(auth, str) else f"of the type {type(auth).__name__}"
+    raise ConfigurationError(
+        f"auth is {given}, which is no sign-in. For a key or token: oarlock.auth.ApiKey(...) or BearerToken(...)."
+    )
