@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oarlock.agents.definitions import checked, text
+from oarlock.agents.definitions import check_llm, checked, text, tools_of
+from oarlock.agents.run import execute_alone
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
+from oarlock.runtime import drive, drive_async
 
 if TYPE_CHECKING:
     from oarlock.agents.outputs import TaskOutput
@@ -99,62 +101,22 @@ class Agent:
             LLMError: the model could not be asked.
             StepsExhaustedError: no answer within `max_iter` model calls.
         """
-        from oarlock.agents.run import execute_alone
-        from oarlock.runtime import drive
-
         return drive(lambda runtime: execute_alone(runtime, self, task, context, tools)).raw
 
     async def aexecute_task(self, task: Task, context: str | None = None, tools: list[Any] | None = None) -> str:
         """Do one task from a coroutine; the same as `execute_task`."""
-        from oarlock.agents.run import execute_alone
-        from oarlock.runtime import drive_async
-
         return (await drive_async(lambda runtime: execute_alone(runtime, self, task, context, tools))).raw
 
     def kickoff(self, prompt: str) -> TaskOutput:
         """Answer one prompt without a crew, blocking; `str()` of the result is the text."""
-        from oarlock.agents.run import execute_alone
-        from oarlock.runtime import drive
-
         return drive(lambda runtime: execute_alone(runtime, self, _prompted(self, prompt)))
 
     async def akickoff(self, prompt: str) -> TaskOutput:
         """Answer one prompt from a coroutine; the same as `kickoff`."""
-        from oarlock.agents.run import execute_alone
-        from oarlock.runtime import drive_async
-
         return await drive_async(lambda runtime: execute_alone(runtime, self, _prompted(self, prompt)))
 
 
 def _prompted(agent: Agent, prompt: str) -> Task:
-    from oarlock.agents.task import Task
+    from oarlock.agents.task import Task  # a Task knows its Agent, and so its module this one
 
     return Task(description=prompt, agent=agent)
-
-
-def check_llm(owner: str, name: str, llm: object) -> None:
-    """Raise a ConfigurationError unless this is a language model object."""
-    if isinstance(llm, BaseLLM):
-        return
-    if isinstance(llm, type) and issubclass(llm, BaseLLM):
-        raise ConfigurationError(f"{owner}: {name} is the class {llm.__name__}; pass an object: {llm.__name__}(...).")
-    shown = repr(llm) if isinstance(llm, str) else f"of the type {type(llm).__name__}"
-    raise ConfigurationError(
-        f"{owner}: {name} must be an LLM object, and is {shown}. Use ChatLLM(model, base_url, auth=...) for an "
-        "OpenAI-style endpoint, or an object of your own subclass of BaseLLM."
-    )
-
-
-def tools_of(owner: str, tools: list[Any]) -> dict[str, BaseTool]:
-    """Return tools by the names that models call them.
-
-    Raises:
-        ConfigurationError: something is no tool, or two have one name.
-    """
-    from oarlock.contract.errors import ToolError
-    from oarlock.tools import tools_by_name
-
-    try:
-        return tools_by_name(tools)
-    except ToolError as error:
-        raise ConfigurationError(f"{owner}: {error}") from error

@@ -7,7 +7,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from oarlock.contract.errors import ConfigurationError, misspelt
+from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
+from oarlock.contract.llm import BaseLLM
+from oarlock.tools import BaseTool, tools_by_name
 
 T = TypeVar("T")
 
@@ -21,47 +23,55 @@ def checked(later: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        generated: Callable[..., None] = cls.__init__  # type: ignore[misc]
-        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
-        known = frozenset(field.name for field in fields if field.init)
-        required = frozenset(
-            field.name
-            for field in fields
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
+        shape = _Shape(cls, later)
+        generated: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009  mypy is wary of __init__ by its name
 
         @functools.wraps(generated)
         def __init__(self: T, *args: Any, **given: Any) -> None:  # noqa: N807
-            if args or not given.keys() <= known or not given.keys() >= required:
-                given = _explain(cls.__name__, args, given, known, required, later)
+            if args or not (shape.required <= given.keys() <= shape.known):
+                given = shape.settle(args, given)
             generated(self, **given)
 
-        cls.__init__ = __init__  # type: ignore[misc]
+        setattr(cls, "__init__", __init__)  # noqa: B010
         return cls
 
     return decorate
 
 
-def _explain(
-    what: str,
-    args: tuple[Any, ...],
-    given: dict[str, Any],
-    known: frozenset[str],
-    required: frozenset[str],
-    later: Mapping[str, Any],
-) -> dict[str, Any]:
-    if args:
-        first = sorted(required)[0] if required else sorted(known)[0]
-        raise ConfigurationError(f"{what} takes keyword arguments only, such as {what}({first}=...).")
-    for name in given.keys() & later.keys():
-        if given[name] not in (later[name], None):
-            raise ConfigurationError(f"{what}({name}={given[name]!r}) is not supported by this version of Oarlock yet.")
-    rest = {name: value for name, value in given.items() if name in known or name not in later}
-    if unknown := rest.keys() - known:
-        raise misspelt(what, sorted(unknown), [*known, *later])
-    if missing := sorted(required - rest.keys()):
-        raise ConfigurationError(f"{what} needs {' and '.join(f'{name}=...' for name in missing)}.")
-    return rest
+class _Shape:
+    """The arguments that a dataclass takes."""
+
+    def __init__(self, cls: type[Any], later: Mapping[str, Any]) -> None:
+        self.name = cls.__name__
+        self.later = later
+        fields = [field for field in dataclasses.fields(cls) if field.init]
+        self.known = frozenset(field.name for field in fields)
+        self.required = frozenset(field.name for field in fields if _is_required(field))
+
+    def settle(self, args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments without those that only switch off what is not there.
+
+        Raises:
+            ConfigurationError: an argument is unknown, missing, positional, or asks for what is not there yet.
+        """
+        if args:
+            first = min(self.required)
+            raise ConfigurationError(f"{self.name} takes keyword arguments only, such as {self.name}({first}=...).")
+        for name in given.keys() & self.later.keys():
+            if given[name] not in (self.later[name], None):
+                raise ConfigurationError(
+                    f"{self.name}({name}={given[name]!r}) is not supported by this version of Oarlock yet."
+                )
+        rest = {name: value for name, value in given.items() if name not in self.later}
+        if unknown := rest.keys() - self.known:
+            raise misspelt(self.name, sorted(unknown), [*self.known, *self.later])
+        if missing := sorted(self.required - rest.keys()):
+            raise ConfigurationError(f"{self.name} needs {' and '.join(f'{name}=...' for name in missing)}.")
+        return rest
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def text(owner: str, name: str, value: object) -> str:
@@ -73,3 +83,28 @@ def text(owner: str, name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{owner}: {name} must be a non-empty text, not {value!r}.")
     return value
+
+
+def check_llm(owner: str, name: str, llm: object) -> None:
+    """Raise a ConfigurationError unless this is a language model object."""
+    if isinstance(llm, BaseLLM):
+        return
+    if isinstance(llm, type) and issubclass(llm, BaseLLM):
+        raise ConfigurationError(f"{owner}: {name} is the class {llm.__name__}; pass an object: {llm.__name__}(...).")
+    shown = repr(llm) if isinstance(llm, str) else f"of the type {type(llm).__name__}"
+    raise ConfigurationError(
+        f"{owner}: {name} must be an LLM object, and is {shown}. Use ChatLLM(model, base_url, auth=...) for an "
+        "OpenAI-style endpoint, or an object of your own subclass of BaseLLM."
+    )
+
+
+def tools_of(owner: str, tools: list[Any]) -> dict[str, BaseTool]:
+    """Return tools by the names that models call them.
+
+    Raises:
+        ConfigurationError: something is no tool, or two have one name.
+    """
+    try:
+        return tools_by_name(tools)
+    except ToolError as error:
+        raise ConfigurationError(f"{owner}: {error}") from error

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-
-
 SYSTEM = "You are {role}. {backstory}\nYour goal: {goal}"
 
 EXPECTED = "\n\nWhat is expected: {expected_output}\nGive the complete answer itself, not a summary of it."
@@ -68,9 +66,7 @@ def react_prompt(schemas: Sequence[Any]) -> str:
 
 def _arguments(parameters: Any) -> dict[str, Any]:
     required = parameters.get("required", ())
-    return {
-        name: {**schema, "required": name in required} for name, schema in parameters.get("properties", {}).items()
-    }
+    return {name: {**schema, "required": name in required} for name, schema in parameters.get("properties", {}).items()}
 
 
 def joined(outputs: Iterable[str]) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from oarlock.agents.agent import Agent, tools_of
-from oarlock.agents.definitions import checked, text
+from oarlock.agents.agent import Agent
+from oarlock.agents.definitions import checked, text, tools_of
 from oarlock.contract.errors import ConfigurationError
 
 __all__ = ["Task"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from oarlock.contract.context import current_call
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.reply import Reply, Usage
 
@@ -27,10 +28,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened in a run. `agent` and `task` say where, if it was inside one."""
+    """Something that happened in a run. `agent` (its role) and `task` (its name) say where, if it was inside one."""
 
-    agent: str | None = None
-    task: str | None = None
+    agent: str | None = field(default_factory=lambda: current_call().agent)
+    task: str | None = field(default_factory=lambda: current_call().task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

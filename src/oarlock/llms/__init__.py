@@ -1,0 +1,1 @@
+"""Ready language models: endpoints over HTTP, and one in this process."""

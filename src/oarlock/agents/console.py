@@ -1,0 +1,90 @@
+"""What `verbose=True` shows: a line for each thing that happens, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from typing import Any
+
+from oarlock.contract.events import (
+    CallFailed,
+    CallFinished,
+    Event,
+    RunFailed,
+    RunFinished,
+    RunStarted,
+    SignedIn,
+    TaskFinished,
+    TaskStarted,
+    ToolFinished,
+    Waiting,
+)
+from oarlock.contract.secret import scrub
+
+__all__ = ["describe", "listener"]
+
+Listener = Callable[[Event], None]
+
+
+def listener(verbose: bool, loud: Collection[str], on_event: Listener | None) -> Listener | None:
+    """Return who listens to a run: the console, if the crew or the event's agent is verbose, and the user's function."""
+    if not verbose and not loud:
+        return on_event
+
+    def listen(event: Event) -> None:
+        if verbose or event.agent in loud:
+            for line in describe(event):
+                print(line, file=sys.stderr, flush=True)  # noqa: T201  this is the console view
+        if on_event is not None:
+            on_event(event)
+
+    return listen
+
+
+def describe(event: Event) -> list[str]:
+    """Return an event in words, one line each, nothing for what goes without saying. Foreign text is escaped and cut."""
+    words = _WORDS.get(type(event))
+    return words(event) if words else []
+
+
+def _task(event: TaskStarted) -> list[str]:
+    return [f"  Task {event.number}: {scrub(event.description, 100)}", f"    Agent: {scrub(event.agent or '', 60)}"]
+
+
+def _signed_in(event: SignedIn) -> list[str]:
+    lasts = f", valid for {event.expires_in:.0f} s" if event.expires_in is not None else ""
+    return [f"    Signed in ({event.why}{lasts})"]
+
+
+def _waiting(event: Waiting) -> list[str]:
+    why = f": {scrub(str(event.error), 120)}" if event.error else ""
+    return [f"    Waiting {event.seconds:.1f} s ({event.cause.replace('_', ' ')}){why}"]
+
+
+def _answered(event: CallFinished) -> list[str]:
+    usage = event.reply.usage
+    tokens = f"{'about ' if usage.estimated else ''}{usage.total_tokens} tokens"
+    return [f"    {scrub(event.model, 60)} answered: {tokens} in {event.seconds:.1f} s"]
+
+
+def _finished(event: RunFinished) -> list[str]:
+    usage = event.usage
+    return [f"Crew finished in {event.seconds:.1f} s: {usage.requests} calls, {usage.total_tokens} tokens"]
+
+
+_WORDS: dict[type[Event], Callable[[Any], list[str]]] = {
+    RunStarted: lambda event: [f"Crew started: {event.tasks} task{'s' if event.tasks != 1 else ''}"],
+    TaskStarted: _task,
+    SignedIn: _signed_in,
+    Waiting: _waiting,
+    CallFinished: _answered,
+    CallFailed: lambda event: [f"    {scrub(event.model, 60)} failed: {scrub(str(event.error))}"],
+    ToolFinished: lambda event: [
+        f"    Tool {scrub(event.tool, 60)}{' failed' if event.failed else ''}: {scrub(event.answer, 100)}"
+    ],
+    TaskFinished: lambda event: [f"    Answer after {event.seconds:.1f} s: {scrub(event.answer, 200)}"],
+    RunFinished: _finished,
+    RunFailed: lambda event: [
+        f"Crew failed after {event.seconds:.1f} s: {type(event.error).__name__}: {scrub(str(event.error))}"
+    ],
+}

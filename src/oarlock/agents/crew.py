@@ -1,0 +1,173 @@
+"""`Crew`: agents, their tasks, and how they go about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from oarlock.agents.agent import Agent
+from oarlock.agents.console import listener
+from oarlock.agents.definitions import check_llm, checked
+from oarlock.agents.outputs import CrewOutput
+from oarlock.agents.run import Assignment, assign, run_crew
+from oarlock.agents.task import Task
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.events import Event
+from oarlock.contract.llm import BaseLLM
+from oarlock.runtime import Runtime, drive, drive_async
+
+__all__ = ["Crew", "Process"]
+
+Listener = Callable[[Event], None]
+
+_LATER = {
+    "cache": True,
+    "embedder": None,
+    "function_calling_llm": None,
+    "full_output": False,
+    "knowledge_sources": None,
+    "manager_agent": None,
+    "max_rpm": None,
+    "memory": False,
+    "output_log_file": None,
+    "planning": False,
+    "planning_llm": None,
+    "share_crew": False,
+    "stream": False,
+}
+
+
+class Process(StrEnum):
+    """How a crew goes about its tasks."""
+
+    sequential = "sequential"
+    hierarchical = "hierarchical"
+
+
+@checked(later=_LATER)
+@dataclass(kw_only=True, eq=False, slots=True, weakref_slot=True)
+class Crew:
+    """Agents and the tasks that they do, one after the other; each task sees the answers of those before it.
+
+    Building one needs no key and no network. Runs never change it: one crew serves a thousand runs at once.
+
+    Args:
+        tasks: what to do, in this order.
+        agents: who is there; default: the agents of the tasks.
+        process: `Process.sequential`.
+        manager_llm: in a sequential crew: the LLM of all agents that have none of their own.
+        verbose: show what happens, on the terminal.
+        name: for logs.
+        step_callback: called after each agent's own.
+        task_callback: called with each `TaskOutput`, after the task's own callback.
+
+    Raises:
+        ConfigurationError: an unknown or missing argument, or a value that cannot work.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> agent = Agent(role="Poet", goal="Rhyme", backstory="", llm=ScriptedLLM(["Row, row."]))
+        >>> crew = Crew(agents=[agent], tasks=[Task(description="A line about {topic}", agent=agent)])
+        >>> print(crew.kickoff(inputs={"topic": "boats"}))
+        Row, row.
+    """
+
+    tasks: list[Task]
+    agents: list[Agent] = field(default_factory=list)
+    process: Process = Process.sequential
+    manager_llm: BaseLLM | None = None
+    verbose: bool = False
+    name: str = "crew"
+    step_callback: Callable[[Any], Any] | None = None
+    task_callback: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        self.tasks = _all_of(Task, "tasks", self.tasks)
+        self.agents = _all_of(Agent, "agents", self.agents)
+        try:
+            self.process = Process(self.process)
+        except ValueError:
+            raise ConfigurationError(f"Crew: process must be Process.sequential, not {self.process!r}.") from None
+        if self.process is Process.hierarchical:
+            raise ConfigurationError("Crew: Process.hierarchical is not supported by this version of Oarlock yet.")
+        if not self.tasks:
+            raise ConfigurationError("Crew: there are no tasks. Pass tasks=[Task(...)].")
+        if self.manager_llm is not None:
+            check_llm("Crew", "manager_llm", self.manager_llm)
+        for position, task in enumerate(self.tasks):
+            self._check_task(task, self.tasks[:position])
+
+    def _check_task(self, task: Task, earlier: list[Task]) -> None:
+        if any(task is other for other in earlier):
+            raise ConfigurationError(f"Crew: task {task.name!r} stands in the list twice.")
+        if task.agent is None and len(self.agents) != 1:
+            raise ConfigurationError(f"Crew: task {task.name!r} has no agent. Pass Task(agent=...).")
+        for needed in task.context or ():
+            if not any(needed is other for other in earlier):
+                raise ConfigurationError(
+                    f"Crew: task {task.name!r} has {needed.name!r} as its context, which is not among the tasks before it."
+                )
+
+    def assignment(self, task: Task, inputs: Mapping[str, Any]) -> Assignment:
+        """Return a task with its inputs filled in.
+
+        Raises:
+            ConfigurationError: an input is missing, or its agent has no LLM.
+        """
+        agent = task.agent or self.agents[0]
+        return assign(task, agent, agent.llm or self.manager_llm, inputs, (self.step_callback,))
+
+    def kickoff(self, inputs: Mapping[str, Any] | None = None, *, on_event: Listener | None = None) -> CrewOutput:
+        """Run the crew, blocking; works inside a running event loop too.
+
+        Args:
+            inputs: values for the `{name}`s in roles, goals, backstories, descriptions and expected outputs.
+            on_event: called with every `oarlock.contract.events.Event` as it happens; must be quick.
+
+        Raises:
+            ConfigurationError: an input is missing, or an agent has no LLM; nothing has been asked yet.
+            OarlockError: a model could not be asked, or gave no answer.
+        """
+        return drive(lambda runtime: self._run(runtime, inputs, on_event))
+
+    async def akickoff(
+        self, inputs: Mapping[str, Any] | None = None, *, on_event: Listener | None = None
+    ) -> CrewOutput:
+        """Run the crew on the running event loop, beside any number of other runs; see `kickoff`."""
+        return await drive_async(lambda runtime: self._run(runtime, inputs, on_event))
+
+    kickoff_async = akickoff
+
+    def kickoff_for_each(
+        self, inputs: Iterable[Mapping[str, Any]], *, on_event: Listener | None = None
+    ) -> list[CrewOutput]:
+        """Run the crew once for each of the inputs, one after the other, blocking."""
+        return [self.kickoff(one, on_event=on_event) for one in inputs]
+
+    async def akickoff_for_each(
+        self, inputs: Iterable[Mapping[str, Any]], *, on_event: Listener | None = None
+    ) -> list[CrewOutput]:
+        """Run the crew for all of the inputs at once, on the running event loop; results come in their order."""
+        given = list(inputs)
+
+        async def all_of_them(runtime: Runtime) -> list[CrewOutput]:
+            return await runtime.gather(*(lambda one=one: self._run(runtime, one, on_event) for one in given))
+
+        return await drive_async(all_of_them)
+
+    kickoff_for_each_async = akickoff_for_each
+
+    async def _run(self, runtime: Runtime, inputs: Mapping[str, Any] | None, on_event: Listener | None) -> CrewOutput:
+        loud = tuple(agent.role for agent in self.agents if agent.verbose)
+        return await run_crew(runtime, self, inputs, listener(self.verbose, loud, on_event))
+
+
+def _all_of(kind: type[Any], name: str, given: object) -> list[Any]:
+    items = list(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]
+    for item in items:
+        if not isinstance(item, kind):
+            shown = type(item).__name__
+            raise ConfigurationError(f"Crew: {name} must be a list of {kind.__name__} objects, and holds a {shown}.")
+    return items

@@ -1,0 +1,63 @@
+"""The loop for models that call functions: ask, run the tools, ask again."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+
+from oarlock.agents.prompts import ANSWER_NOW
+from oarlock.agents.work import Work
+from oarlock.contract.errors import StepsExhaustedError
+from oarlock.contract.reply import Reply, ToolCall
+from oarlock.tools import ToolAnswer, guarded_functions, run_tool
+
+__all__ = ["run_native"]
+
+_SAME_FAILURE = 3  # times the same call may fail before the agent must answer without it
+
+
+async def run_native(work: Work) -> str:
+    """Return the answer of a model that gets its tools as JSON schemas.
+
+    Raises:
+        StepsExhaustedError: even the last turn brought no answer.
+    """
+    schemas = tuple(tool.schema for tool in work.tools.values())
+    failures: Counter[tuple[str, str]] = Counter()
+    while work.turns_left > 1 and max(failures.values(), default=0) < _SAME_FAILURE:
+        functions = guarded_functions(work.tools)  # for an LLM that runs tools itself; counts anew for each call
+        reply = await work.ask(tools=schemas, available_functions=functions)
+        if not reply.tool_calls:
+            return await work.finished(reply.text)
+        work.messages.append(reply.as_message())
+        for call, answer in zip(reply.tool_calls, await _run_tools(work, reply), strict=True):
+            work.messages.append({"role": "tool", "tool_call_id": call.id, "name": call.name, "content": answer.text})
+            await work.acted(call.name, call.arguments, answer.text, reply.text)
+            if answer.result_as_answer and not answer.failed:
+                return await work.finished(answer.text)
+            failures[call.name, call.arguments] += answer.failed
+    return await answer_now(work)
+
+
+async def _run_tools(work: Work, reply: Reply) -> list[ToolAnswer]:
+    def job(call: ToolCall) -> functools.partial[object]:
+        return functools.partial(run_tool, work.runtime, work.tools, call)
+
+    return await work.runtime.gather(*(job(call) for call in reply.tool_calls))  # type: ignore[arg-type]
+
+
+async def answer_now(work: Work) -> str:
+    """Return the answer of the last turn, in which there are no tools.
+
+    Raises:
+        StepsExhaustedError: the model still asks for one.
+    """
+    if work.tools:
+        work.say(ANSWER_NOW)
+    reply = await work.ask()
+    if reply.tool_calls:
+        raise StepsExhaustedError(
+            f"Agent {work.role!r} gave no answer within {work.calls} model calls: it kept calling tools, the last one "
+            f"{reply.tool_calls[0].name!r}. Raise max_iter, or give it tools that lead to an end."
+        )
+    return await work.finished(reply.text)

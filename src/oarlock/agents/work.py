@@ -1,0 +1,121 @@
+"""One agent at one task: what both loops share."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from oarlock.agents.outputs import AgentAction, AgentFinish
+from oarlock.contract.context import current_call, emit
+from oarlock.contract.errors import OarlockError
+from oarlock.contract.events import CallFailed, CallFinished, CallStarted
+from oarlock.contract.llm import BaseLLM
+from oarlock.contract.messages import Message
+from oarlock.contract.reply import Reply, Usage
+from oarlock.contract.request import Request
+from oarlock.runtime import Runtime, ThreadPool
+
+if TYPE_CHECKING:
+    from oarlock.tools import BaseTool
+
+__all__ = ["Work", "call_back"]
+
+_CHARACTERS_PER_TOKEN = 4  # for estimates, where a model reports no usage
+_CALLBACKS = ThreadPool(16, "oarlock-callback")
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """The state of one agent at one task. It lives for one run and belongs to nobody else.
+
+    Attributes:
+        runtime: what to await.
+        role: of the agent, filled in.
+        llm: whom to ask.
+        tools: by the names that the model uses.
+        messages: the conversation so far.
+        max_iter: most model calls.
+        step_callbacks: called with each `AgentAction` and the `AgentFinish`.
+        extras: further arguments for a `call()` that names them.
+        usage: what it has cost so far.
+        calls: model calls so far.
+    """
+
+    runtime: Runtime
+    role: str
+    llm: BaseLLM
+    tools: Mapping[str, BaseTool]
+    messages: list[Message]
+    max_iter: int
+    step_callbacks: tuple[Callable[[Any], Any], ...] = ()
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    calls: int = 0
+
+    @property
+    def turns_left(self) -> int:
+        """How many model calls are left, the last of which must answer."""
+        return self.max_iter - self.calls
+
+    async def ask(self, **changes: Any) -> Reply:
+        """Ask the model about the conversation so far."""
+        self.calls += 1
+        request = Request(messages=self.messages, extras=self.extras, **changes)
+        model, watched = self.llm.model, current_call().listener is not None
+        if watched:
+            emit(CallStarted(model=model, messages=len(self.messages)))
+        started = self.runtime.now()
+        try:
+            reply = await self.runtime.step("model", model, lambda: self.llm.handle_request(self.runtime, request))
+        except OarlockError as error:
+            emit(CallFailed(model=model, seconds=self.runtime.now() - started, error=error))
+            raise
+        reply = _with_usage(reply, request)
+        self.usage += reply.usage
+        if watched:
+            emit(CallFinished(model=model, seconds=self.runtime.now() - started, reply=reply))
+        return reply
+
+    def say(self, text: str) -> None:
+        """Add a message to the model."""
+        self.messages.append({"role": "user", "content": text})
+
+    async def acted(self, tool: str, tool_input: str, result: str, text: str = "") -> None:
+        """Tell the step callbacks of a tool call."""
+        if self.step_callbacks:
+            await self._stepped(AgentAction(tool=tool, tool_input=tool_input, result=result, text=text))
+
+    async def finished(self, answer: str, text: str = "") -> str:
+        """Tell the step callbacks of the answer, and return it."""
+        if self.step_callbacks:
+            await self._stepped(AgentFinish(output=answer, text=text or answer))
+        return answer
+
+    async def _stepped(self, step: AgentAction | AgentFinish) -> None:
+        for callback in self.step_callbacks:
+            await call_back(self.runtime, callback, step)
+
+
+async def call_back(runtime: Runtime, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a user's callback, blocking or `async def`; what it raises ends the run."""
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+        return await runtime.invoke(None, function, *args)
+    return await runtime.invoke(function, None, *args, pool=_CALLBACKS)
+
+
+def _with_usage(reply: Reply, request: Request) -> Reply:
+    """Return the reply with its request counted, and with estimated tokens if the model reported none."""
+    usage = reply.usage
+    if usage.total_tokens:
+        return reply if usage.requests else replace(reply, usage=replace(usage, requests=1))
+    read = sum(len(message.get("content") or "") for message in request.messages)
+    written = len(reply.text) + sum(len(call.arguments) for call in reply.tool_calls)
+    usage = Usage(
+        prompt_tokens=read // _CHARACTERS_PER_TOKEN,
+        completion_tokens=written // _CHARACTERS_PER_TOKEN,
+        requests=usage.requests or 1,
+        estimated=True,
+    )
+    return replace(reply, usage=usage)
