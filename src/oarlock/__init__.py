@@ -5,7 +5,9 @@ The names most programs need are here; they are imported when first used, so tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from oarlock._lazy import lazy_names
 
 if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
@@ -47,67 +49,90 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ERRORS = (
+__all__ = [
+    "Agent",
     "AuthenticationError",
     "BadRequestError",
+    "BaseLLM",
+    "BaseTool",
     "BudgetExceededError",
     "CallFailedError",
+    "ChatLLM",
     "ConfigurationError",
     "ConnectionFailedError",
     "ContextWindowExceededError",
+    "Crew",
+    "CrewOutput",
     "EmptyReply",
     "GuardrailError",
+    "HttpLLM",
     "LLMError",
     "LLMTimeoutError",
+    "LocalLLM",
     "OarlockError",
     "OutputError",
     "PermissionDeniedError",
+    "Process",
     "QuotaExceededError",
     "RateLimitError",
+    "Reply",
     "ReplyTooLarge",
+    "Request",
     "ResponseFormatError",
     "ServerError",
     "StepsExhaustedError",
+    "Task",
+    "TaskOutput",
+    "ToolCall",
     "ToolError",
     "TruncatedStream",
-)
-_HOMES = {
-    "Agent": "agents.agent",
-    "BaseLLM": "contract.llm",
-    "BaseTool": "tools",
-    "ChatLLM": "llms.chat",
-    "Crew": "agents.crew",
-    "CrewOutput": "agents.outputs",
-    "HttpLLM": "llms.http",
-    "LocalLLM": "llms.local",
-    "Process": "agents.crew",
-    "Reply": "contract.reply",
-    "Request": "contract.request",
-    "Task": "agents.task",
-    "TaskOutput": "agents.outputs",
-    "ToolCall": "contract.reply",
-    "Usage": "contract.reply",
-    "current_call": "contract.context",
-    "tool": "tools",
-    **dict.fromkeys(_ERRORS, "contract.errors"),
-}
-
-__all__ = [  # noqa: PLE0604  each is a text
+    "Usage",
     "__version__",
-    *_HOMES,
+    "current_call",
+    "tool",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Agent": "agents.agent",
+        "AuthenticationError": "contract.errors",
+        "BadRequestError": "contract.errors",
+        "BaseLLM": "contract.llm",
+        "BaseTool": "tools",
+        "BudgetExceededError": "contract.errors",
+        "CallFailedError": "contract.errors",
+        "ChatLLM": "llms.chat",
+        "ConfigurationError": "contract.errors",
+        "ConnectionFailedError": "contract.errors",
+        "ContextWindowExceededError": "contract.errors",
+        "Crew": "agents.crew",
+        "CrewOutput": "agents.outputs",
+        "EmptyReply": "contract.errors",
+        "GuardrailError": "contract.errors",
+        "HttpLLM": "llms.http",
+        "LLMError": "contract.errors",
+        "LLMTimeoutError": "contract.errors",
+        "LocalLLM": "llms.local",
+        "OarlockError": "contract.errors",
+        "OutputError": "contract.errors",
+        "PermissionDeniedError": "contract.errors",
+        "Process": "agents.crew",
+        "QuotaExceededError": "contract.errors",
+        "RateLimitError": "contract.errors",
+        "Reply": "contract.reply",
+        "ReplyTooLarge": "contract.errors",
+        "Request": "contract.request",
+        "ResponseFormatError": "contract.errors",
+        "ServerError": "contract.errors",
+        "StepsExhaustedError": "contract.errors",
+        "Task": "agents.task",
+        "TaskOutput": "agents.outputs",
+        "ToolCall": "contract.reply",
+        "ToolError": "contract.errors",
+        "TruncatedStream": "contract.errors",
+        "Usage": "contract.reply",
+        "current_call": "contract.context",
+        "tool": "tools",
+    },
+)
