@@ -1,0 +1,76 @@
+"""For every test: no network but loopback. (Python's sockets; the Rust client has loopback addresses only, by review.)"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("tests", deadline=None)  # no timing assertions: the machine may be busy
+settings.load_profile("tests")
+
+_attempts: list[str] = []
+
+
+class NetworkIsOff(RuntimeError):
+    """A test tried to reach something else than this machine."""
+
+
+def _watch(event: str, args: tuple[Any, ...]) -> None:
+    if event in ("socket.connect", "socket.sendto"):
+        address = args[1]
+        if isinstance(address, tuple) and args[0].family in (socket.AF_INET, socket.AF_INET6) and not _here(address[0]):
+            _refuse(f"{event} to {address}")
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        host = args[0].decode("latin-1") if isinstance(args[0], bytes) else args[0]
+        if isinstance(host, str) and host.rstrip(".").endswith(".invalid"):  # never exists (RFC 6761): no need to ask
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if isinstance(host, str) and not (_here(host) or _is_number(host)):
+            _refuse(f"{event} of {host!r}")
+
+
+def _here(host: str) -> bool:
+    if host in ("localhost", "", "0.0.0.0", "::"):
+        return True
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def _is_number(host: str) -> bool:
+    """Whether no name server is asked, in any of the ways to write an address: 127.0.0.1, 2130706433, 0x7f.1, ::1."""
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return ":" in host
+    return True
+
+
+def _refuse(what: str) -> None:
+    _attempts.append(what)
+    raise NetworkIsOff(f"{what}: tests reach loopback only")
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture(autouse=True)
+def network_off() -> Iterator[None]:
+    """Fail a test that tried, even if the code under test swallowed the refusal."""
+    del _attempts[:]
+    yield
+    attempts, _attempts[:] = list(_attempts), []
+    assert not attempts, f"reached out: {attempts}"
+
+
+@pytest.fixture
+def network_attempts() -> list[str]:
+    """What was refused so far; a test that means to try clears it."""
+    return _attempts
