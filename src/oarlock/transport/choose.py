@@ -43,6 +43,10 @@ def make_transport(spec: object = None, **options: Any) -> Transport:
         raise misspelt("make_transport", unknown, known)
     if isinstance(spec, str) or spec is None:
         return _named(spec or "pyreqwest", TransportOptions(**options))
+    if _is_httpx2_client(spec):
+        from oarlock.transport.httpx2_transport import Httpx2Transport
+
+        return Httpx2Transport(TransportOptions(**options), client=spec)
     if all(callable(getattr(spec, verb, None)) for verb in VERBS):
         if options:
             raise ConfigurationError("options cannot be given along with a transport object: give them to the object.")
@@ -51,19 +55,31 @@ def make_transport(spec: object = None, **options: Any) -> Transport:
 
 
 def _named(name: str, options: TransportOptions) -> Transport:
-    if name != "pyreqwest":
+    if name not in {"pyreqwest", "httpx2"}:
         raise _unknown(name)
     with _locks.setdefault(os.getpid(), threading.Lock()):
         transport = _shared.get((name, options))
         if transport is None:
-            transport = _shared[name, options] = _new(options)
+            transport = _shared[name, options] = _new(name, options)
     return cast("Transport", transport)
 
 
-def _new(options: TransportOptions) -> Transport:
+def _new(name: str, options: TransportOptions) -> Transport:
+    if name == "httpx2":
+        from oarlock.transport.httpx2_transport import Httpx2Transport
+
+        return Httpx2Transport(options)
     from oarlock.transport.reqwest import ReqwestTransport
 
     return ReqwestTransport(options)
+
+
+def _is_httpx2_client(spec: object) -> bool:
+    """Whether it is a `httpx2.Client` or `AsyncClient`, found without importing httpx2."""
+    return any(
+        cls.__name__ in {"Client", "AsyncClient"} and cls.__module__.partition(".")[0] == "httpx2"
+        for cls in type(spec).__mro__
+    )
 
 
 def _unknown(spec: object) -> ConfigurationError:

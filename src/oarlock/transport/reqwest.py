@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.transport.body import Body, check_headers, too_large
+from oarlock.transport.failures import out_of_time
 from oarlock.transport.interrupts import in_main_thread, interrupts
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
 from oarlock.transport.reqwest_clients import Clients
-from oarlock.transport.reqwest_errors import out_of_time, translate
+from oarlock.transport.reqwest_errors import translate
 from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:

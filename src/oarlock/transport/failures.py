@@ -1,0 +1,88 @@
+"""The errors of a transport, in words: what happened at which host, and what to do. Never a secret."""
+
+from __future__ import annotations
+
+from oarlock.contract.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    LLMError,
+    LLMTimeoutError,
+    ReplyTooLarge,
+    ResponseFormatError,
+)
+from oarlock.contract.http import HttpRequest
+from oarlock.transport.naming import endpoint
+
+__all__ = ["broken", "by_sign", "out_of_time", "timed_out", "unsendable"]
+
+
+def unsendable(request: HttpRequest) -> ConfigurationError:
+    """Return the error for a request that no client would send, saying which part is at fault and not what it holds."""
+    for name, value in request.headers:
+        if not name.isascii() or not name or any(char in name for char in " \t\r\n:"):
+            return ConfigurationError("a header's name is empty or has characters that HTTP does not allow.")
+        if not value.isprintable():
+            return ConfigurationError(
+                f"the header {name!r} has a value with a line break or a control character; HTTP does not allow that."
+            )
+    return ConfigurationError(
+        f"the URL of {endpoint(request.url)} cannot be used: it must be absolute, begin with http:// or https://, "
+        "and have a valid host and port."
+    )
+
+
+def out_of_time(request: HttpRequest) -> LLMTimeoutError:
+    """Return the error for a request whose timeout leaves no time at all."""
+    return LLMTimeoutError(f"no time was left to send the request to {endpoint(request.url)} (timeout).")
+
+
+def timed_out(where: str, seconds: float | None, *, connecting: bool) -> LLMTimeoutError:
+    """Return the error for a wait that reached its limit of so many seconds."""
+    limit = "the limit" if seconds is None else f"{seconds:g} s"
+    if connecting:
+        return LLMTimeoutError(f"no connection to {where} within {limit} (connect_timeout).")
+    return LLMTimeoutError(f"{where} did not finish its answer within {limit} (timeout).")
+
+
+def broken(where: str, *, connecting: bool, body: bool) -> ConnectionFailedError:
+    """Return the error for a connection that failed at this stage, for no reason that `by_sign` knows."""
+    if connecting:
+        return ConnectionFailedError(f"no connection to {where} could be made. Check the address and the network.")
+    if body:
+        return ConnectionFailedError(f"{where} cut its answer before the end.")
+    return ConnectionFailedError(f"{where} closed or broke the connection before it answered.")
+
+
+def by_sign(facts: str, where: str, max_headers: int) -> LLMError | None:
+    """Return the error that a client's own words (lower case) speak of, if they are known."""
+    if "message head is too large" in facts or "receive buffer too long" in facts:
+        return ReplyTooLarge(f"{where} sent a response whose headers exceed {max_headers} bytes (max_headers).")
+    if any(sign in facts for sign in NOT_HTTP):
+        return ResponseFormatError(f"{where} did not answer in HTTP: check the port and http:// or https://.")
+    for signs, sentence, retryable in SIGNS:
+        if any(sign in facts for sign in signs):
+            return ConnectionFailedError(sentence.format(where=where), retryable=retryable)
+    return None
+
+
+NOT_HTTP = ("invalid http version", "illegal status line", "invalid http header parsed")
+UNTRUSTED = (
+    "the TLS certificate of {where} is not trusted. If its authority is your company's own, give its PEM file as "
+    "verify='path/to/ca.pem'."
+)
+REJECTED = "TLS with {where} failed over the client's certificate: check client_certificate."
+PLAIN = "{where} does not speak TLS: check the port and http:// or https://."
+UNKNOWN = "the host of {where} is not known: its name could not be resolved. Check the URL."
+REFUSED = "nothing listens at {where}: the connection was refused."
+CLOSED = "the transport was closed while it waited for {where}."
+
+# Words of rustls, OpenSSL, hyper, h11 and the operating systems; the first that occurs decides. Then: what it means, and
+# whether the same request may succeed later.
+SIGNS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
+    (("invalid peer certificate", "certificate_verify_failed", "certificate verify failed"), UNTRUSTED, False),
+    (("certificate", "handshake failure", "handshakefailure"), REJECTED, False),
+    (("corrupt message", "wrong_version_number", "wrong version number", "record_layer_failure"), PLAIN, False),
+    (("dns error", "getaddrinfo", "gaierror", "name or service not known", "nodename nor servname"), UNKNOWN, True),
+    (("connection refused", "connectionrefused"), REFUSED, True),
+    (("client was closed",), CLOSED, True),
+)

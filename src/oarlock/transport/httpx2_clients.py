@@ -1,0 +1,194 @@
+"""httpx2's connection pools behind one transport: for threads, for each event loop, and with a deadline on every read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+from collections.abc import AsyncGenerator, Iterable
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from oarlock.contract.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from oarlock.transport.options import TransportOptions
+
+__all__ = ["Clients", "Deadline"]
+
+_held = threading.local()
+
+
+class Deadline:
+    """The time by which the calling thread's exchange must be over: a context around blocking I/O.
+
+    httpx2 limits one read; a server that drips a byte a second never reaches that. Here the limit of each read is what is
+    left of the whole.
+    """
+
+    __slots__ = ("_outer", "_until")
+
+    def __init__(self, seconds: float | None) -> None:
+        self._until = None if seconds is None else monotonic() + seconds
+
+    def __enter__(self) -> None:
+        self._outer = getattr(_held, "until", None)
+        _held.until = self._until
+
+    def __exit__(self, *_: object) -> None:
+        _held.until = self._outer
+
+
+def _left(timeout: float | None) -> float | None:
+    until: float | None = getattr(_held, "until", None)
+    if until is None:
+        return timeout
+    left = until - monotonic()
+    if left <= 0:
+        import httpcore2
+
+        raise httpcore2.ReadTimeout("the time for the whole exchange is over")
+    return left if timeout is None else min(left, timeout)
+
+
+class _Stream:
+    """httpcore2's network stream with each wait cut to what is left."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        data: bytes = self._stream.read(max_bytes, _left(timeout))
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _Stream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Backend:
+    """httpcore2's blocking network with each wait cut to what is left. (The lookup of a name cannot be cut.)"""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> _Stream:
+        return _Stream(self._backend.connect_tcp(host, port, _left(timeout), local_address, socket_options))
+
+
+class Clients:
+    """A blocking pool for all threads, and an async pool for each event loop."""
+
+    def __init__(self, options: TransportOptions) -> None:
+        self._options = options
+        self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
+        self._pid = os.getpid()
+        self._context: ssl.SSLContext | None = None
+        self._blocking: Any = None
+        self._loops: WeakKeyDictionary[Any, tuple[Any, AsyncGenerator[None, None]]] = WeakKeyDictionary()
+
+    def blocking(self) -> Any:
+        """Return the `httpx2.HTTPTransport`."""
+        if self._blocking is not None and self._pid == os.getpid():
+            return self._blocking
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            self._forget_parent()
+            if self._blocking is None:
+                import httpcore2
+                import httpx2
+
+                self._blocking = httpx2.HTTPTransport(**self._settings())
+                # httpcore2 takes a network backend, httpx2 does not pass one on; without it headers may drip for ever.
+                self._blocking._pool._network_backend = _Backend(httpcore2.SyncBackend())  # noqa: SLF001
+            return self._blocking
+
+    async def asynchronous(self) -> Any:
+        """Return the running loop's `httpx2.AsyncHTTPTransport`; it is closed when the loop shuts down."""
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop) if self._pid == os.getpid() else None
+        if found is None:
+            with self._locks.setdefault(os.getpid(), threading.Lock()):
+                self._forget_parent()
+                import httpx2
+
+                transport = httpx2.AsyncHTTPTransport(**self._settings())
+                found = self._loops[loop] = transport, _closes_with_loop(transport)
+            await found[1].__anext__()
+        return found[0]
+
+    def _forget_parent(self) -> None:
+        """In a forked child, drop the parent's pools without closing the connections that both now hold."""
+        if self._pid != os.getpid():
+            self._pid, self._blocking, self._loops = os.getpid(), None, WeakKeyDictionary()
+
+    def _settings(self) -> dict[str, Any]:
+        import httpx2
+
+        if self._context is None:  # 20 ms, so it is made once for all pools
+            self._context = ssl_context(self._options)
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self._options.idle_connections)
+        return {
+            "verify": self._context,
+            "trust_env": False,
+            "limits": limits,
+            "proxy": self._options.proxy,
+        }
+
+    def close(self) -> None:
+        """Close the blocking pool; those of event loops are forgotten, and close with their loops."""
+        blocking, self._blocking = self._blocking, None
+        if blocking is not None and self._pid == os.getpid():
+            blocking.close()
+
+    async def aclose(self) -> None:
+        """Close the blocking pool and the running loop's."""
+        self.close()
+        found = self._loops.pop(asyncio.get_running_loop(), None)
+        if found is not None:
+            await found[1].aclose()
+
+
+async def _closes_with_loop(transport: Any) -> AsyncGenerator[None, None]:
+    """Close a pool when its event loop shuts down, which ends the async generators that were begun on it."""
+    try:
+        yield
+    finally:
+        await transport.aclose()
+
+
+def ssl_context(options: TransportOptions) -> ssl.SSLContext:
+    """Return the TLS settings that `verify` and `client_certificate` ask for."""
+    import httpx2
+
+    context: ssl.SSLContext = httpx2.create_ssl_context(verify=options.verify is not False, trust_env=False)
+    try:
+        if isinstance(options.verify, str):
+            options.ca_bundle()
+            context.load_verify_locations(cafile=options.verify)
+        if options.client_certificate is not None:
+            options.identity()
+            context.load_cert_chain(*options.client_certificate)
+    except ssl.SSLError as error:
+        raise ConfigurationError(
+            "verify or client_certificate does not hold PEM certificates and their key."
+        ) from error
+    return context
