@@ -5,9 +5,9 @@ The names most programs need are here; they are imported when first used, so tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from oarlock._lazy import lazy_names
+
+TYPE_CHECKING = False  # true for type checkers; importing `typing` for it would cost more than all the rest
 
 if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
