@@ -245,7 +245,7 @@ class TestNames:
 
     def test_no_other(self) -> None:
         with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-            oarlock.testing.nothing  # noqa: B018
+            oarlock.testing.nothing
 
     def test_the_module_is_light(self) -> None:
         module = importlib.reload(oarlock.testing)
