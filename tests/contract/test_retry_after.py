@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from email.utils import format_datetime
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oarlock.contract.http import Headers
 from oarlock.contract.retry_after import retry_after
 
-NOW = datetime.datetime(2026, 11, 1, 12, 0, 0, tzinfo=datetime.UTC).timestamp()
+NOW = dt.datetime(2026, 11, 1, 12, 0, 0, tzinfo=dt.UTC).timestamp()
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_garbage_never_raises_and_never_goes_back_in_time(hint: str, millisecond
 
 @given(st.integers(0, 10**6))
 def test_dates_and_seconds_agree(seconds: int) -> None:
-    date = format_datetime(datetime.datetime.fromtimestamp(NOW + seconds, datetime.UTC), usegmt=True)
+    date = format_datetime(dt.datetime.fromtimestamp(NOW + seconds, dt.UTC), usegmt=True)
     assert retry_after({"retry-after": date}, NOW) == retry_after({"retry-after": str(seconds)}, NOW) == seconds

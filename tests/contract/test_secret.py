@@ -26,7 +26,7 @@ class TestSecret:
             f"{secret}",
             f"{secret!s:>40}",
             f"{[secret]}",
-            "%s %r" % (secret, secret),
+            "{} {!r}".format(secret, secret),  # noqa: UP032
         ):
             assert "hunter2" not in shown
         assert secret.reveal() == "hunter2"
@@ -141,22 +141,23 @@ class TestScrub:
     @given(
         st.lists(
             st.sampled_from(
-                [
-                    "sk-",
-                    "abcdefghijklmn1",
-                    "Bearer",
-                    " ",
-                    ":",
-                    "=",
-                    '"',
-                    "Authorization",
-                    "api_key",
-                    "token",
-                    "…",
-                    "\n",
-                    "eyJ",
-                ]
-                + ["://", "@", "basic", "provided", ".", "-", "key", "/", "secret"]
+                (
+                    *(
+                        "sk-",
+                        "abcdefghijklmn1",
+                        "Bearer",
+                        " ",
+                        ":",
+                        "=",
+                        '"',
+                        "Authorization",
+                        "api_key",
+                        "token",
+                        "…",
+                        "\n",
+                    ),
+                    *("eyJ", "://", "@", "basic", "provided", ".", "-", "key", "/", "secret"),
+                )
             )
             | st.text(max_size=3),
             max_size=40,

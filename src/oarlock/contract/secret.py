@@ -54,6 +54,10 @@ class Secret:
         return self
 
 
+_NAMES = (
+    r"api[-_ ]?key|(?:access|refresh|auth|id|security|session)[-_ ]?token"
+    r"|secret|password|passwd|authorization|cookie|signature"
+)
 # Shapes of credentials that endpoints echo in their errors. What stands in group 1 stays; no value holds a "…", so that
 # scrubbing twice changes nothing more. Prose about a "bearer token" may lose a word: better than the other way round.
 _CREDENTIALS = [
@@ -63,8 +67,7 @@ _CREDENTIALS = [
         r"()\b(?-i:AKIA|ASIA|AIza)[-\w]{12,}",
         r"()\beyJ[\w-]{5,}(?:\.[\w-]*){1,4}",  # JSON Web Tokens
         r"(://)[^/\s@…]+(?=@)",
-        r"((?:api[-_ ]?key|(?:access|refresh|auth|id|security|session)[-_ ]?token|secret|password|passwd|authorization|cookie"
-        r"|signature)[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic|token|negotiate)\s+)?+)[^\s\"'&,;…]{4,}",
+        rf"((?:{_NAMES})[\"']?\s*[=:]\s*[\"']?(?:(?:bearer|basic|token|negotiate)\s+)?+)[^\s\"'&,;…]{{4,}}",
         r"((?:key|token|sig|session)=)[^\s\"'&,;…]{4,}",
         r"((?:key|token)(?: provided)?[\"']?(?:\s*:\s*|\s+)[\"']?)(?=[^\s\"']*\d)[\w.~+/=-]{12,}",
         r"(\bbearer(?::|%20|\s)\s*)[^\s\"',;…]{6,}",
