@@ -26,7 +26,7 @@ app = typer.Typer(
 _debug = False  # set once by --debug, before a command runs
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer's form
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"oarlock {__version__}")
         raise typer.Exit
@@ -34,10 +34,10 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001  typer's form
 
 @app.callback()
 def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: FBT002
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     global _debug  # noqa: PLW0603  the one setting that the error report needs
     _debug = debug or bool(os.environ.get("OARLOCK_DEBUG"))
@@ -64,7 +64,7 @@ def run(
     ] = None,
     as_crewai: Annotated[
         bool, typer.Option("--as-crewai", help="Let `import crewai` mean Oarlock even if CrewAI is installed.")
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     """Run a Python script, whose `import crewai` may mean Oarlock, or a crew from a YAML file.
 

@@ -41,9 +41,7 @@ def load_crew(path: Path) -> Crew:
     for name, settings in _mapping(content["tasks"], f"{path}: tasks").items():
         tasks[name] = _task(f"{path}: tasks.{name}", name, settings, agents, tasks)
     verbose = content.get("verbose", True)
-    return _built(
-        Crew, f"{path}", {"agents": list(agents.values()), "tasks": list(tasks.values()), "verbose": verbose}
-    )
+    return _built(Crew, f"{path}", {"agents": list(agents.values()), "tasks": list(tasks.values()), "verbose": verbose})
 
 
 def _task(where: str, name: str, settings: Any, agents: Mapping[str, Agent], earlier: Mapping[str, Task]) -> Task:
@@ -85,7 +83,9 @@ def _secret(reference: Any, where: str) -> str:
             return Path(name).expanduser().read_text()
         except OSError as error:
             raise ConfigurationError(f"{where}: {name} cannot be read: {error.strerror}.") from error
-    raise ConfigurationError(f"{where} must say where the secret is, as env:NAME or file:PATH; it is not kept in the file.")
+    raise ConfigurationError(
+        f"{where} must say where the secret is, as env:NAME or file:PATH; it is not kept in the file."
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -111,9 +111,12 @@ class BaseLLM(ABC):
                 f"If it is only a base for others: class {cls.__name__}(BaseLLM, abstract=True)."
             )
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: ARG004  a subclass's __init__ takes them
+    def __new__(cls, *args: Any, **given: Any) -> Self:  # noqa: ARG004  __init__ takes them
         if not (cls._written or cls._respond is not BaseLLM._respond):
             raise ConfigurationError(f"{cls.__name__} is only a base class: subclass it and define call().")
+        known, anything = _parameters(cls.__init__, 1)
+        if not anything and not given.keys() <= known:
+            raise misspelt(cls.__name__, [name for name in given if name not in known], known)
         return super().__new__(cls)
 
     # What a subclass may say about itself.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from oarlock.contract.errors import LLMTimeoutError
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.dialects.openai_chat import StreamAssembler, decode, encode
-from oarlock.dialects.sse import SseParser
+from oarlock.dialects.sse import SSEParser
 from oarlock.llms.http import HttpLLM, timed_out_at
 from oarlock.runtime import Runtime
 from oarlock.transport import ResponseStream
@@ -28,9 +25,7 @@ class ChatLLM(HttpLLM):
         model: the model's name, as the endpoint knows it.
         base_url: up to and including the version, such as `https://llm.example.com/v1`; with `/chat/completions` at its
             end it is taken as it is.
-        options: further fields of the request's body, such as `{"top_p": 0.9}`.
-        **settings: those of `HttpLLM`: `auth`, `timeout`, `deadline`, `policies`, `transport`, `headers`, `temperature`,
-            `stop`, `max_tokens`, `context_window`, `function_calling`.
+        auth, timeout, deadline, policies, options, transport, headers, ...: see `HttpLLM`.
 
     Raises:
         ConfigurationError: a setting that cannot work.
@@ -42,10 +37,6 @@ class ChatLLM(HttpLLM):
         >>> llm
         ChatLLM(model='gpt-x', base_url='https://llm.example.com/v1')
     """
-
-    def __init__(self, model: str, base_url: str, *, options: Mapping[str, Any] | None = None, **settings: Any) -> None:
-        super().__init__(model, base_url, **settings)
-        self.options = dict(options or {})
 
     def encode(self, request: Request) -> bytes:
         return encode(
@@ -86,12 +77,14 @@ class ChatLLM(HttpLLM):
 
     async def _read_events(self, opened: _Opened, request: Request) -> Reply:
         assert request.deltas is not None
-        parser, assembler = SseParser(), StreamAssembler(self.model)
-        while chunk := await opened.read():
-            for event in parser.feed(chunk):
-                for delta in assembler.feed(event.data):
+        parser, assembler = SSEParser(), StreamAssembler(self.model)
+        while True:
+            chunk = await opened.read()
+            for event in parser.feed(chunk) if chunk else parser.end():
+                for delta in assembler.feed(event.data, event.event):
                     await request.deltas.put(delta)
-        return assembler.finish()
+            if not chunk:
+                return assembler.finish()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(model={self.model!r}, base_url={self.base_url!r})"

@@ -44,6 +44,7 @@ class HttpLLM(BaseLLM, abstract=True):
         policies: what wraps each call; default: `Retry()` and the deadline. `()` for neither.
         transport: `"pyreqwest"` (default), `"httpx2"`, or a client of your own; see `oarlock.transport.make_transport`.
         transport_options: such as `verify`, `proxy`, `client_certificate`, `connect_timeout`.
+        options: further fields of the request's JSON body, such as `{"top_p": 0.9}`.
         headers: further headers of each request, for what is no secret; secrets belong into `auth`.
         function_calling: whether the endpoint understands `tools`.
         context_window: tokens that fit into prompt and answer together.
@@ -72,6 +73,7 @@ class HttpLLM(BaseLLM, abstract=True):
         policies: Sequence[Policy] | None = None,
         transport: str | Transport | Any = None,
         transport_options: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         function_calling: bool = True,
         context_window: int = 8192,
@@ -90,6 +92,7 @@ class HttpLLM(BaseLLM, abstract=True):
             self.policies = (total, Retry())
         else:
             self.policies = (*policies, *(() if deadline is None else (total,)))
+        self.options = dict(options or {})
         self._headers = tuple((headers or {}).items())
         self._function_calling = function_calling
         self._context_window = context_window
@@ -144,7 +147,7 @@ class HttpLLM(BaseLLM, abstract=True):
         encoded = self.encode(request)
         if isinstance(encoded, HttpRequest):
             return encoded.with_headers(*self._headers) if self._headers else encoded
-        body = encoded if isinstance(encoded, bytes) else _json(encoded)
+        body = encoded if isinstance(encoded, bytes) else _json({**encoded, **self.options})
         headers = [("content-type", "application/json"), ("accept", "application/json"), *self._headers]
         if request.idempotency_key:
             headers.append(("idempotency-key", request.idempotency_key))
@@ -178,7 +181,7 @@ class HttpLLM(BaseLLM, abstract=True):
             )
         said, code = error_message(status, response.body, response.headers)
         hint = self._hint(runtime, status)
-        message = f"{where} answered HTTP {status}: {said}{f' {hint}' if hint else ''}"
+        message = f"{where} answered HTTP {status}: {said.rstrip('.')}.{f' {hint}' if hint else ''}"
         raise error_for_status(status, message, code=code, headers=response.headers, wall_time=runtime.time())
 
     def _hint(self, runtime: Runtime, status: int) -> str | None:
@@ -264,7 +267,7 @@ def _origin(url: str) -> str:
 
 
 def _as_auth(auth: Any) -> Auth | None:
-    if auth is None or isinstance(auth, Auth) and not isinstance(auth, type):
+    if auth is None or (isinstance(auth, Auth) and not isinstance(auth, type)):
         return auth
     from oarlock.transport.foreign_auth import ForeignAuth, is_foreign_auth
 
