@@ -1,0 +1,22 @@
+"""Tools: what agents can do besides talking. `@tool` for functions, `BaseTool` for classes."""
+
+from __future__ import annotations
+
+from oarlock.tools.base import BaseTool
+from oarlock.tools.calls import ToolAnswer, ToolTimeoutError, run_tool
+from oarlock.tools.collect import as_tool, tools_by_name
+from oarlock.tools.function import FunctionTool, tool
+from oarlock.tools.guard import GuardedFunctions, guarded_functions
+
+__all__ = [
+    "BaseTool",
+    "FunctionTool",
+    "GuardedFunctions",
+    "ToolAnswer",
+    "ToolTimeoutError",
+    "as_tool",
+    "guarded_functions",
+    "run_tool",
+    "tool",
+    "tools_by_name",
+]

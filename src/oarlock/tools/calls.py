@@ -1,0 +1,173 @@
+"""Running the tools that a model asks for. Whatever the model or a tool does wrong becomes text for the model.
+
+What is raised instead, because no model can mend it and the run must end or be told:
+
+- our own errors out of a tool (a nested run's budget, a refused key of a model that the tool asks, a misspelt setting), all
+  but `ToolError`, which is a tool's way to say something to the model;
+- `ToolTimeoutError`, when the time of the run itself is up;
+- `KeyboardInterrupt`, `SystemExit` and cancellation.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from oarlock.contract.context import current_call, emit
+from oarlock.contract.errors import OarlockError, ToolError
+from oarlock.contract.events import ToolFinished, ToolStarted
+from oarlock.contract.reply import ToolCall
+from oarlock.contract.secret import scrub
+from oarlock.runtime import Runtime
+from oarlock.tools.arguments import parse_arguments
+from oarlock.tools.base import BaseTool
+from oarlock.tools.names import nearest, shown
+from oarlock.tools.results import error_as_text, result_as_text
+
+__all__ = ["ToolAnswer", "ToolTimeoutError", "answer", "no_such_tool", "run_tool"]
+
+_SLACK = 0.001  # seconds by which a timer may fire early
+_MOST_MESSAGE = 2000  # characters of a message about wrong arguments
+
+
+class ToolTimeoutError(ToolError, TimeoutError):
+    """A tool was still running when the time of the run was up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAnswer:
+    """What a model is told after it asked for a tool.
+
+    Attributes:
+        text: for the model; begins with `Error: ` if it failed.
+        failed: the tool was not run, or raised.
+        tool: the tool's function name, or the name that the model made up.
+        value: what the tool returned; `None` if it failed.
+        result_as_answer: the text is to be the agent's final answer.
+    """
+
+    text: str
+    failed: bool = False
+    tool: str = ""
+    value: Any = field(default=None, repr=False)
+    result_as_answer: bool = False
+
+
+async def run_tool(
+    runtime: Runtime,
+    tools: Mapping[str, BaseTool],
+    call: ToolCall,
+    *,
+    deadline: float | None = None,
+    idempotency_key: str | None = None,
+) -> ToolAnswer:
+    """Run the tool that a model asked for, as one step of the run, and return what to tell the model.
+
+    Args:
+        runtime: drives it.
+        tools: those on offer, by function name; see `tools_by_name`.
+        call: the model's wish; anything may be wrong with it.
+        deadline: a `runtime.now()` at which the run's time is up; default: that of `current_call()`.
+        idempotency_key: the same whenever this very call is repeated; default: a new id of the runtime's.
+
+    Raises:
+        ToolTimeoutError: the deadline passed.
+        OarlockError: see the module's text.
+
+    Example:
+        >>> from oarlock.runtime import drive
+        >>> from oarlock.tools import tool, tools_by_name
+        >>> @tool
+        ... def add(a: int, b: int) -> int:
+        ...     '''Add two numbers.'''
+        ...     return a + b
+        >>> call = ToolCall(id="1", name="add", arguments='{"a": 1, "b": 2}')
+        >>> drive(lambda runtime: run_tool(runtime, tools_by_name([add]), call)).text
+        '3'
+    """
+    tool = tools.get(call.name)
+    if tool is None:
+        job = functools.partial(_refuse, tools, call.name)
+        return await runtime.step("tool", "unknown", job)
+    if idempotency_key is None and tool.arguments.wants_key:
+        idempotency_key = runtime.new_id()  # outside of the step: a durable engine gives the same one again
+    read = functools.partial(_as_written, call.arguments)
+    whole = functools.partial(answer, runtime, tool, read, deadline=deadline, idempotency_key=idempotency_key)
+    return await runtime.step("tool", tool.function_name, whole)
+
+
+async def answer(
+    runtime: Runtime,
+    tool: BaseTool,
+    read: Callable[[], tuple[dict[str, Any], str]],
+    *,
+    deadline: float | None = None,
+    idempotency_key: str | None = None,
+) -> ToolAnswer:
+    """Read and check arguments, run the tool, and return what to tell the model; events say so to who watches.
+
+    `read` returns the arguments as objects and as JSON text, or raises `ToolError`.
+    """
+    here = current_call()
+    name, watched = tool.function_name, here.listener is not None
+    deadline = here.deadline if deadline is None else deadline
+    began = runtime.now() if watched else 0.0
+    given: dict[str, Any] = {}
+    checked: dict[str, Any] | None = None
+    try:
+        given, text = read()
+        checked = tool.arguments.check(given, text)
+    except ToolError as error:
+        message = scrub(str(error), _MOST_MESSAGE)
+        told = ToolAnswer(text=f"Error: {name!r} was not run: {message}", failed=True, tool=name)
+    if watched:
+        _tell(ToolStarted, tool=name, arguments=given)
+    if checked is not None:
+        told = await _run(runtime, tool, checked, deadline, idempotency_key)
+    if watched:
+        _tell(ToolFinished, tool=name, seconds=runtime.now() - began, answer=told.text, failed=told.failed)
+    return told
+
+
+def _as_written(text: str) -> tuple[dict[str, Any], str]:
+    return parse_arguments(text), text
+
+
+async def _run(
+    runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], deadline: float | None, key: str | None
+) -> ToolAnswer:
+    name = tool.function_name
+    try:
+        value = await tool.handle(runtime, arguments, deadline=deadline, idempotency_key=key)
+        text = result_as_text(value)
+    except Exception as error:  # the boundary to the user's own code: the model is told, see above
+        if isinstance(error, TimeoutError) and deadline is not None and runtime.now() >= deadline - _SLACK:
+            raise ToolTimeoutError(f"The tool {name!r} was still running when the time of the run was up.") from error
+        if isinstance(error, ToolError):
+            return ToolAnswer(text=f"Error: {scrub(str(error), _MOST_MESSAGE)}", failed=True, tool=name)
+        if isinstance(error, OarlockError):
+            raise
+        return ToolAnswer(text=f"Error: {name!r} failed: {error_as_text(error)}", failed=True, tool=name)
+    return ToolAnswer(text=text, tool=name, value=value, result_as_answer=tool.result_as_answer)
+
+
+async def _refuse(tools: Mapping[str, BaseTool], name: str) -> ToolAnswer:
+    told = no_such_tool(tools, name)
+    if current_call().listener is not None:
+        _tell(ToolStarted, tool=told.tool)
+        _tell(ToolFinished, tool=told.tool, seconds=0.0, answer=told.text, failed=True)
+    return told
+
+
+def no_such_tool(tools: Mapping[str, Any], name: str) -> ToolAnswer:
+    """Return what to tell a model that asked for a tool which is not on offer."""
+    name = scrub(name, 64)
+    text = f"Error: there is no tool {name!r}.{nearest(name, tools)} The tools are: {shown(tools)}."
+    return ToolAnswer(text=text, failed=True, tool=name)
+
+
+def _tell(kind: type[ToolStarted | ToolFinished], **facts: Any) -> None:
+    here = current_call()
+    emit(kind(agent=here.agent, task=here.task, **facts))

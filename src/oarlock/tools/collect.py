@@ -1,0 +1,61 @@
+"""From what users hand over as tools to tools by name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from oarlock.contract.errors import ToolError
+from oarlock.tools.base import BaseTool
+from oarlock.tools.function import tool
+
+__all__ = ["as_tool", "tools_by_name"]
+
+
+def as_tool(thing: Any) -> BaseTool:
+    """Return a tool: an object of a `BaseTool` class as it is, a function as by `@tool`.
+
+    Raises:
+        ToolError: it is something else, such as a class instead of an object of it.
+
+    Example:
+        >>> def add(a: int, b: int) -> int:
+        ...     '''Add two numbers.'''
+        ...     return a + b
+        >>> as_tool(add).run(a=1, b=2)
+        3
+    """
+    if isinstance(thing, BaseTool):
+        return thing
+    if isinstance(thing, type):
+        raise ToolError(f"{thing.__name__} is a class, not a tool: write {thing.__name__}().")
+    if inspect.isroutine(thing) or isinstance(thing, functools.partial):
+        made: BaseTool = tool(thing)
+        return made
+    raise ToolError(f"A {type(thing).__name__} is no tool: give a BaseTool object or a function with a docstring.")
+
+
+def tools_by_name(tools: Iterable[Any]) -> dict[str, BaseTool]:
+    """Return tools by the names that models call, in order. The same tool twice counts once.
+
+    Raises:
+        ToolError: something is no tool, or two tools have the same function name.
+
+    Example:
+        >>> @tool("Web Search")
+        ... def search(query: str) -> str:
+        ...     '''Search the web.'''
+        ...     return "nothing"
+        >>> tools_by_name([search])
+        {'web_search': FunctionTool(name='Web Search')}
+    """
+    named: dict[str, BaseTool] = {}
+    for one in map(as_tool, tools):
+        present = named.setdefault(one.function_name, one)
+        if present is not one:
+            raise ToolError(
+                f"Two tools have the name {one.function_name!r}, {present!r} and {one!r}: give one of them another name."
+            )
+    return named

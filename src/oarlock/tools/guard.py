@@ -1,0 +1,101 @@
+"""The functions that an LLM receives which runs tools itself (`available_functions`)."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from oarlock.contract.errors import StepsExhaustedError
+from oarlock.runtime import current_blocking
+from oarlock.tools.arguments import as_json
+from oarlock.tools.base import BaseTool
+from oarlock.tools.calls import ToolAnswer, answer, no_such_tool
+
+__all__ = ["GuardedFunctions", "guarded_functions"]
+
+Function = Callable[..., str]
+
+
+class GuardedFunctions(dict[str, Function]):
+    """Functions by name, for one model call; see `guarded_functions`."""
+
+    def __init__(self, tools: Mapping[str, BaseTool], limit: int) -> None:
+        super().__init__({name: self._function(tool) for name, tool in tools.items()})
+        self._limit = limit
+        self._calls = itertools.count(1)  # counts right in threads too
+        self._unknown = itertools.count(1)
+
+    def _function(self, tool: BaseTool) -> Function:
+        def function(*args: Any, **kwargs: Any) -> str:
+            self._count(self._calls, "The model's own code ran tools {} times within one model call without an answer.")
+            return _run(tool, args, kwargs).text
+
+        function.__name__ = function.__qualname__ = tool.function_name
+        function.__doc__ = tool.description
+        return function
+
+    def _count(self, counter: itertools.count[int], sentence: str) -> None:
+        if next(counter) > self._limit:
+            raise StepsExhaustedError(sentence.format(self._limit))
+
+    def _missed(self) -> None:
+        self._count(self._unknown, "The model asked {} times within one model call for tools that do not exist.")
+
+    def __contains__(self, name: object) -> bool:
+        there = super().__contains__(name)
+        if not there:
+            self._missed()
+        return there
+
+    def __missing__(self, name: str) -> Function:
+        self._missed()
+        text = no_such_tool(self, str(name)).text
+        return lambda *_args, **_kwargs: text
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the function of this name, or the default; counts as a look-up."""
+        return self[name] if name in self else default  # noqa: SIM401  `get` is this one
+
+
+def guarded_functions(tools: Mapping[str, BaseTool], *, limit: int = 25) -> GuardedFunctions:
+    """Return tools as plain functions for an LLM that runs them itself, safe for what a model may ask for.
+
+    Calling one checks its arguments against the tool's schema, runs the tool, emits the events and returns text. Wrong
+    arguments and raising tools give a text that says so; a name that does not exist gives a function that says so. The
+    calls block, also an `async` tool's (it runs on an event loop in another thread) and also in an `acall()`, whose event
+    loop then stands still: return the tool calls from there and let the agent run them.
+
+    Args:
+        tools: by function name; see `tools_by_name`.
+        limit: so many calls, and so many look-ups of names that do not exist, are allowed; make new functions for each
+            model call.
+
+    Raises:
+        StepsExhaustedError: when called or looked up, over the limit. Otherwise as `run_tool`.
+
+    Example:
+        >>> from oarlock.tools import tool, tools_by_name
+        >>> @tool
+        ... def add(a: int, b: int) -> int:
+        ...     '''Add two numbers.'''
+        ...     return a + b
+        >>> functions = guarded_functions(tools_by_name([add]))
+        >>> functions["add"](a=1, b=2)
+        '3'
+        >>> functions["add"](a="1", b=2)
+        "Error: 'add' was not run: wrong arguments: 'a': Input should be a valid integer, not a string."
+    """
+    return GuardedFunctions(tools, limit)
+
+
+def _run(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolAnswer:
+    runtime = current_blocking()
+    read = functools.partial(_as_sent, tool, args, kwargs)
+    return runtime.run(answer(runtime, tool, read))
+
+
+def _as_sent(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    arguments = tool.by_name(args, kwargs)
+    return arguments, as_json(arguments)
