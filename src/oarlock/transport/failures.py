@@ -13,7 +13,10 @@ from oarlock.contract.errors import (
 from oarlock.contract.http import HttpRequest
 from oarlock.transport.naming import endpoint
 
-__all__ = ["broken", "by_sign", "out_of_time", "timed_out", "unsendable"]
+__all__ = ["broken", "by_sign", "limit_of", "timed_out", "unsendable"]
+
+# Longest wait that clients are asked for, 30 years; what is longer is no limit. Locks and sockets refuse larger numbers.
+FOREVER = 1e9
 
 
 def unsendable(request: HttpRequest) -> ConfigurationError:
@@ -31,9 +34,18 @@ def unsendable(request: HttpRequest) -> ConfigurationError:
     )
 
 
-def out_of_time(request: HttpRequest) -> LLMTimeoutError:
-    """Return the error for a request whose timeout leaves no time at all."""
-    return LLMTimeoutError(f"no time was left to send the request to {endpoint(request.url)} (timeout).")
+def limit_of(request: HttpRequest) -> float | None:
+    """Return the seconds that a request may take, `None` for no limit.
+
+    Raises:
+        LLMTimeoutError: there is no time at all.
+    """
+    seconds = request.timeout
+    if seconds is None or seconds >= FOREVER:
+        return None
+    if seconds > 0:  # false for NaN
+        return seconds
+    raise LLMTimeoutError(f"no time was left to send the request to {endpoint(request.url)} (timeout).")
 
 
 def timed_out(where: str, seconds: float | None, *, connecting: bool) -> LLMTimeoutError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from oarlock.contract.errors import ConfigurationError
+from oarlock.transport.failures import FOREVER
 
 if TYPE_CHECKING:
     from oarlock.transport.options import TransportOptions
@@ -31,7 +32,7 @@ class Deadline:
     __slots__ = ("_outer", "_until")
 
     def __init__(self, seconds: float | None) -> None:
-        self._until = None if seconds is None else monotonic() + seconds
+        self._until = None if seconds is None or seconds >= FOREVER else monotonic() + seconds
 
     def __enter__(self) -> None:
         self._outer = getattr(_held, "until", None)

@@ -9,7 +9,7 @@ from typing import Any
 from oarlock.contract.errors import ConfigurationError, OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.transport.body import Body, check_headers, too_large
-from oarlock.transport.failures import out_of_time
+from oarlock.transport.failures import limit_of, unsendable
 from oarlock.transport.httpx2_clients import Clients, Deadline
 from oarlock.transport.httpx2_errors import translate
 from oarlock.transport.naming import endpoint
@@ -50,8 +50,8 @@ class Httpx2Transport:
     def send(self, request: HttpRequest) -> HttpResponse:
         """Exchange a request for a response whose body is read whole; errors as in `Transport`."""
         try:
-            with Deadline(_positive(request)):
-                stream = self._begin(request, request.timeout)
+            with Deadline(limit_of(request)):
+                stream = self._begin(request, limit_of(request))
                 try:
                     return HttpResponse(status=stream.status, headers=stream.headers, body=stream.read_all())
                 finally:
@@ -63,7 +63,7 @@ class Httpx2Transport:
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """Exchange a request for a response whose body is read whole; errors as in `Transport`."""
         try:
-            async with asyncio_timeout(_positive(request)):
+            async with asyncio_timeout(limit_of(request)):
                 stream = await self._abegin(request)
                 try:
                     return HttpResponse(status=stream.status, headers=stream.headers, body=await stream.aread_all())
@@ -76,8 +76,8 @@ class Httpx2Transport:
     def open(self, request: HttpRequest) -> Httpx2Stream:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
-            with Deadline(_positive(request)):
-                return self._begin(request, request.timeout if self._client is not None else None)
+            with Deadline(limit_of(request)):
+                return self._begin(request, limit_of(request) if self._client is not None else None)
         except Exception as error:  # noqa: BLE001  httpx2 raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
         raise failure
@@ -85,7 +85,7 @@ class Httpx2Transport:
     async def aopen(self, request: HttpRequest) -> Httpx2Stream:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
-            async with asyncio_timeout(_positive(request)):
+            async with asyncio_timeout(limit_of(request)):
                 return await self._abegin(request)
         except Exception as error:  # noqa: BLE001  httpx2 raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
@@ -131,9 +131,13 @@ class Httpx2Transport:
         if not any(name.lower() == b"accept-encoding" for name, _ in headers):
             headers.append((b"accept-encoding", b"identity"))  # a client of the user's would offer br and zstd
         limits = {"connect": self.options.connect_timeout, "read": wait, "write": wait, "pool": wait}
-        return build(
-            request.method, request.url, headers=headers, content=request.body or None, extensions={"timeout": limits}
+        extensions = {"timeout": limits}
+        outgoing = build(
+            request.method, request.url, headers=headers, content=request.body or None, extensions=extensions
         )
+        if not outgoing.url.host or not 0 < (outgoing.url.port or 80) < 65536:
+            raise unsendable(request)
+        return outgoing
 
     def close(self) -> None:
         """Close all connections but those of a client of the user's; the next request opens new ones."""
@@ -191,7 +195,7 @@ class Httpx2Stream:
         self.close()
         raise failure
 
-    async def aread_chunk(self, timeout: float | None) -> bytes:  # noqa: ASYNC109  the port's signature
+    async def aread_chunk(self, timeout: float | None) -> bytes:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
         try:
             async with asyncio_timeout(timeout):
@@ -231,9 +235,3 @@ class Httpx2Stream:
         """Give the connection back or drop it; safe to call twice, never raises."""
         with contextlib.suppress(Exception):  # closing must not hide what happened before; nothing is left to do
             await self._response.aclose()
-
-
-def _positive(request: HttpRequest) -> float | None:
-    if request.timeout is not None and not request.timeout > 0:
-        raise out_of_time(request)
-    return request.timeout

@@ -18,7 +18,7 @@ class ResponseStream(Protocol):
     def read_chunk(self, timeout: float | None) -> bytes:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
 
-    async def aread_chunk(self, timeout: float | None) -> bytes:  # noqa: ASYNC109  one wait, seldom a scope
+    async def aread_chunk(self, timeout: float | None) -> bytes:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
 
     def close(self) -> None:

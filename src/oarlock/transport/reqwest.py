@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.transport.body import Body, check_headers, too_large
-from oarlock.transport.failures import out_of_time
+from oarlock.transport.failures import limit_of
 from oarlock.transport.interrupts import in_main_thread, interrupts
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
@@ -27,8 +27,6 @@ __all__ = ["ReqwestTransport"]
 
 # A body up to this size arrives together with the headers, in one step; pyreqwest's own default.
 PREFETCH = 64 * 1024
-# Longest wait that is handed to pyreqwest, 100 years: `timedelta` has an end.
-FOREVER = 3.2e9
 
 
 class ReqwestTransport:
@@ -74,7 +72,7 @@ class ReqwestTransport:
                 self._clients.forget_main()
 
     def _exchange(self, client: SyncClient, request: HttpRequest) -> HttpResponse:
-        exchange: Any = _prepare(client, request, request.timeout, PREFETCH)
+        exchange: Any = _prepare(client, request, limit_of(request), PREFETCH)
         response = exchange.__enter__()
         try:
             headers, cap, whole = self._judge(request, response)
@@ -98,7 +96,8 @@ class ReqwestTransport:
         raise failure
 
     async def _aexchange(self, request: HttpRequest) -> HttpResponse:
-        exchange = _prepare(self._clients.asynchronous(request.timeout), request, request.timeout, PREFETCH)
+        seconds = limit_of(request)
+        exchange = _prepare(self._clients.asynchronous(seconds), request, seconds, PREFETCH)
         async with exchange as response:
             headers, cap, whole = self._judge(request, response)
             if whole:
@@ -128,8 +127,9 @@ class ReqwestTransport:
     def open(self, request: HttpRequest) -> ReqwestStream:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
-            exchange = _prepare(self._clients.asynchronous(request.timeout), request, None, 0)
-            return ReqwestStream(exchange, finish(exchange.__aenter__(), request.timeout), request, self.options)
+            seconds = limit_of(request)
+            exchange = _prepare(self._clients.asynchronous(seconds), request, None, 0)
+            return ReqwestStream(exchange, finish(exchange.__aenter__(), seconds), request, self.options)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
         raise failure
@@ -137,8 +137,9 @@ class ReqwestTransport:
     async def aopen(self, request: HttpRequest) -> ReqwestStream:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
-            exchange = _prepare(self._clients.asynchronous(request.timeout), request, None, 0)
-            async with asyncio_timeout(request.timeout):
+            seconds = limit_of(request)
+            exchange = _prepare(self._clients.asynchronous(seconds), request, None, 0)
+            async with asyncio_timeout(seconds):
                 response = await exchange.__aenter__()
             return ReqwestStream(exchange, response, request, self.options)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
@@ -193,7 +194,7 @@ class ReqwestStream:
         self.close()
         raise failure
 
-    async def aread_chunk(self, timeout: float | None) -> bytes:  # noqa: ASYNC109  the port's signature
+    async def aread_chunk(self, timeout: float | None) -> bytes:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
         try:
             while not self._closed and not self._body.full:
@@ -237,9 +238,7 @@ def _prepare(client: Any, request: HttpRequest, seconds: float | None, prefetch:
         builder.headers(request.headers)
     if request.body:
         builder.body_bytes(request.body)
-    if seconds is not None and seconds < FOREVER:
-        if not seconds > 0:
-            raise out_of_time(request)
+    if seconds is not None:
         builder.timeout(timedelta(seconds=seconds))
     return builder.streamed_read_buffer_limit(prefetch).build_streamed()
 

@@ -49,7 +49,7 @@ class _Stepper:
 
     def wait_until(self, until: float | None) -> None:
         """Wait for news, at most until this time of the monotonic clock."""
-        seconds = -1.0 if until is None else max(0.0, until - monotonic())
+        seconds = -1.0 if until is None else min(max(0.0, until - monotonic()), _thread.TIMEOUT_MAX)
         if not self._lock.acquire(timeout=seconds):
             raise TimeoutError
 

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import gzip
+import tracemalloc
+import zlib
+
+import pytest
+
+from oarlock.contract.errors import ConnectionFailedError, LLMTimeoutError, ReplyTooLarge, ResponseFormatError
+
+MIB = 1024 * 1024
+
+
+def test_an_exchange_carries_method_path_fields_and_body(caller, serve):
+    server = serve(lambda peer: peer.answer(b"hello", b"X-One: 1", b"x-one: 2", b"Set-Cookie: a=b"))
+    response = caller.send(
+        server.request(headers=(("X-A", "1"), ("x-a", "2"), ("Authorization", "Bearer é")), body=b"hi")
+    )
+    assert (response.status, response.body) == (200, b"hello")
+    assert response.headers.get_all("X-ONE") == ["1", "2"]
+    head = server.heads[0].lower()
+    assert head.startswith(b"post /v1?key=canary http/1.1\r\n")
+    assert [line for line in head.split(b"\r\n") if line.startswith(b"x-a:")] == [b"x-a: 1", b"x-a: 2"]
+    assert "bearer é".encode() in head
+    assert server.bodies == [b"hi"]
+
+
+def test_connections_are_kept_and_nothing_is_remembered(caller, serve):
+    server = serve(lambda peer: peer.answer(b"x", b"set-cookie: session=secret"))
+    for _ in range(5):
+        caller.send(server.request())
+    assert server.connections == 1
+    assert not any(word in head.lower() for head in server.heads for word in (b"cookie", b"referer"))
+
+
+@pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"303 See Other", b"307 Temporary", b"308 Permanent"])
+def test_a_redirect_is_an_answer(caller, serve, status):
+    other = serve()
+    server = serve(lambda peer: peer.answer(b"", b"location: " + other.url.encode(), status=status))
+    response = caller.send(server.request(headers=(("authorization", "canary"),)))
+    assert str(response.status).encode() == status[:3]
+    assert response.headers["location"] == other.url
+    assert other.connections == 0
+
+
+def test_the_environments_proxy_is_not_used(caller, serve, monkeypatch):
+    server, proxy = serve(), serve()
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    monkeypatch.setenv("no_proxy", "")
+    caller.send(server.request())
+    assert (server.connections, proxy.connections) == (1, 0)
+
+
+def test_a_proxy_that_was_asked_for_is_used(caller, serve):
+    proxy = serve(lambda peer: peer.answer(b"through the proxy"))
+    caller.configure(proxy=proxy.url)
+    request = proxy.request()
+    assert (
+        caller.send(type(request)(method="GET", url="http://models.invalid/v1", timeout=5)).body == b"through the proxy"
+    )
+    assert b"models.invalid/v1" in proxy.heads[0]
+
+
+def _raw_deflate(data: bytes) -> bytes:
+    engine = zlib.compressobj(wbits=-15)
+    return engine.compress(data) + engine.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"),
+    [(b"gzip", gzip.compress), (b"X-GZip", gzip.compress), (b"deflate", zlib.compress), (b"deflate", _raw_deflate)],
+)
+def test_compressed_bodies_are_undone(caller, serve, encoding, pack):
+    text = b"a long answer " * 50_000
+    server = serve(lambda peer: peer.answer(pack(text), b"content-encoding: " + encoding))
+    assert caller.send(server.request()).body == text
+    assert caller.read_all(caller.open(server.request())) == text
+
+
+def test_an_encoding_that_was_not_offered_is_refused(caller, serve):
+    server = serve(lambda peer: peer.answer(b"xx", b"content-encoding: br"))
+    with pytest.raises(ResponseFormatError, match="'br'"):
+        caller.send(server.request())
+
+
+def test_compressed_garbage_is_a_format_error(caller, serve):
+    server = serve(lambda peer: peer.answer(b"not gzip", b"content-encoding: gzip"))
+    with pytest.raises(ResponseFormatError, match="not valid gzip"):
+        caller.send(server.request())
+
+
+def test_an_unfinished_compressed_body_is_a_cut_one(caller, serve):
+    server = serve(lambda peer: peer.answer(gzip.compress(bytes(1000))[:-9], b"content-encoding: gzip"))
+    with pytest.raises(ConnectionFailedError, match="cut its gzip body"):
+        caller.send(server.request())
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"500 Oops"])
+def test_a_gzip_bomb_stays_small(caller, serve, status):
+    bomb = gzip.compress(bytes(100 * MIB), 1)
+    server = serve(lambda peer: peer.answer(bomb, b"content-encoding: gzip", status=status))
+    caller.configure(max_body=MIB)
+    caller.send(serve().request())  # imports and pools
+    tracemalloc.start()
+    try:
+        if status.startswith(b"2"):
+            with pytest.raises(ReplyTooLarge, match="max_body"):
+                caller.send(server.request())
+        else:
+            assert len(caller.send(server.request()).body) == 64 * 1024
+        assert tracemalloc.get_traced_memory()[1] < 6 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_body_over_the_cap_is_refused_by_its_length(caller, serve):
+    start = b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n" + bytes(100_000)
+    server = serve(lambda peer: (peer.send(start), peer.hang()))
+    with pytest.raises(ReplyTooLarge, match="max_body"):
+        caller.send(server.request())
+    assert server.gone.acquire(timeout=30)
+
+
+def test_a_chunked_body_over_the_cap_is_refused(caller, serve):
+    def endless(peer):
+        peer.begin()
+        while True:
+            peer.chunk(bytes(65536))
+
+    server = serve(endless)
+    with pytest.raises(ReplyTooLarge, match="max_body"):
+        caller.send(server.request())
+    assert server.gone.acquire(timeout=30)
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 3 * MIB])
+def test_bodies_of_all_sizes_are_whole(caller, serve, size):
+    body = bytes(range(256)) * (size // 256) + bytes(size % 256)
+
+    def chunked(peer):
+        peer.begin()
+        for start in range(0, size, 100_000):
+            peer.chunk(body[start : start + 100_000])
+        peer.chunk(b"")
+
+    for server in (serve(lambda peer: peer.answer(body)), serve(chunked)):
+        for _ in range(2):
+            assert caller.send(server.request()).body == body
+        assert server.connections == 1
+
+
+def test_a_body_at_the_cap_is_let_through(caller, serve):
+    caller.configure(max_body=100_000)
+    server = serve(lambda peer: peer.answer(bytes(100_000)))
+    assert len(caller.send(server.request()).body) == 100_000
+
+
+def test_an_error_body_is_cut_and_no_error(caller, serve):
+    def endless(peer):
+        peer.send(b"HTTP/1.1 503 Busy\r\ntransfer-encoding: chunked\r\nretry-after: 2\r\n\r\n")
+        while True:
+            peer.chunk(b"x" * 50_000)
+
+    server = serve(endless)
+    response = caller.send(server.request())
+    assert (response.status, response.headers["retry-after"], len(response.body)) == (503, "2", 64 * 1024)
+    assert server.gone.acquire(timeout=30)
+
+
+@pytest.mark.parametrize("size", [70_000, 2 * MIB])
+def test_huge_headers_are_refused(caller, serve, size):
+    server = serve(lambda peer: peer.answer(b"ok", b"x-a: " + b"a" * size))
+    for use in (caller.send, caller.open):
+        with pytest.raises(ReplyTooLarge, match="headers exceed 65536 bytes"):
+            use(server.request())
+
+
+def test_header_values_beyond_ascii_do_no_harm(caller, serve):
+    server = serve(lambda peer: peer.answer(b"ok", b"x-name: caf\xe9", b"x-a: 1"))
+    response = caller.send(server.request())
+    assert (response.body, response.headers["x-a"]) == (b"ok", "1")
+
+
+def test_interim_answers_are_skipped(caller, serve):
+    server = serve(lambda peer: (peer.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 3), peer.answer(b"ok")))
+    assert caller.send(server.request()).body == b"ok"
+
+
+def test_an_answer_without_body(caller, serve):
+    server = serve(lambda peer: peer.send(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    assert caller.send(server.request()).body == b""
+
+
+def test_no_time_left_sends_nothing(caller, serve):
+    server = serve()
+    for timeout in (0, -1.0, float("nan")):
+        for use in (caller.send, caller.open):
+            with pytest.raises(LLMTimeoutError, match="no time was left"):
+                use(server.request(timeout=timeout))
+    assert server.heads == []
+
+
+def test_no_limit_of_time(caller, serve):
+    server = serve()
+    for timeout in (None, float("inf"), 1e12):
+        assert caller.send(server.request(timeout=timeout)).status == 200
+        assert caller.read_all(caller.open(server.request(timeout=timeout))) == b"ok"
