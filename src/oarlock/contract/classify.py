@@ -40,6 +40,7 @@ _WINDOW_TEXT = re.compile(
     re.IGNORECASE,
 )
 _LIBRARIES = {
+    "http",
     "requests",
     "httpx",
     "httpx2",
@@ -51,6 +52,10 @@ _LIBRARIES = {
     "anthropic",
     "pyreqwest",
 }
+_CONNECTION_WORDS = (
+    *("Connect", "Network", "Protocol", "Disconnected", "ReadError", "WriteError"),
+    *("Proxy", "IncompleteRead", "ChunkedEncoding", "Payload"),
+)
 # The sentences that CrewAI's page on custom LLMs teaches to raise for 401 and 403.
 _PAGE_401 = re.compile(r"\bauthentication failed\b|\b401\b|\bunauthorized\b", re.IGNORECASE)
 _PAGE_403 = re.compile(r"\bauthorization failed\b|\b403\b|\bforbidden\b", re.IGNORECASE)
@@ -137,26 +142,26 @@ def _by_status(error: BaseException, who: str) -> LLMError | None:
     for link in _chain(error):
         if isinstance(link, LLMError):  # one of ours, wrapped by the user's code
             return _rewrapped(link, error, who)
-        response = getattr(link, "response", None)
+        response = _attribute(link, "response")
         for holder, name in ((link, "status_code"), (response, "status_code"), (response, "status"), (link, "status")):
-            status = getattr(holder, name, None)
+            status = _attribute(holder, name)
             if isinstance(status, int) and 400 <= status <= 599:
                 headers = _headers_of(response if response is not None else link)
-                code = getattr(link, "code", None)
-                text = f"{who} failed with HTTP status {status}: {scrub(str(error)) or type(error).__name__}"
+                code = _attribute(link, "code")
+                text = f"{who} failed with HTTP status {status}: {_text(error) or type(error).__name__}"
                 return error_for_status(status, text, code=code if isinstance(code, str) else None, headers=headers)
     return None
 
 
 def _rewrapped(link: LLMError, error: BaseException, who: str) -> LLMError:
     facts = {name: value for name, value in vars(link).items() if not name.startswith("_")}
-    ours = type(link)(f"{who} failed: {scrub(str(error))}")
+    ours = type(link)(f"{who} failed: {_text(error)}")
     vars(ours).update(facts)
     return ours
 
 
 def _headers_of(response: Any) -> dict[str, str]:
-    headers = getattr(response, "headers", None)
+    headers = _attribute(response, "headers")
     try:
         return {str(name).lower(): str(value) for name, value in headers.items()} if headers else {}
     except (AttributeError, TypeError, ValueError):
@@ -165,38 +170,65 @@ def _headers_of(response: Any) -> dict[str, str]:
 
 def _by_kind(error: BaseException, who: str) -> LLMError | None:
     for link in _chain(error):
-        names = {base.__name__ for base in type(link).__mro__ if base.__module__.partition(".")[0] in _LIBRARIES}
-        if isinstance(link, TimeoutError) or any("Timeout" in name for name in names):
+        names = _library_names(link)
+        if (isinstance(link, TimeoutError) or "Timeout" in names) and "NewConnectionError" not in names:
             return LLMTimeoutError(f"{who} took too long: {_words(error)}")
         if _is_certificate_problem(link):
             return ConnectionFailedError(f"{who} could not trust the endpoint: {_words(error)}", retryable=False)
-        if isinstance(link, ConnectionError) or any(
-            word in name for name in names for word in ("Connect", "Network", "Protocol", "Disconnected", "ReadError")
-        ):
+        if _is_lost_connection(link, names):
             return ConnectionFailedError(f"{who} could not be reached: {_words(error)}")
-        if isinstance(link, json.JSONDecodeError) or (link is not error and isinstance(link, LookupError)):
+        wrong_shape = isinstance(link, json.JSONDecodeError) or "Decod" in names
+        if wrong_shape or (link is not error and isinstance(link, LookupError)):
             return ResponseFormatError(f"{who} answered in an unexpected format: {_words(error)}")
-        if type(link).__module__ == "socket" or type(link).__name__ in ("gaierror", "SSLError"):
-            return ConnectionFailedError(f"{who} could not be reached: {_words(error)}")
     return None
 
 
+def _library_names(error: BaseException) -> str:
+    """Return the names of the error's class and its bases, as far as a known library defined them."""
+    known = (base for base in type(error).__mro__ if base.__module__.partition(".")[0] in _LIBRARIES)
+    return " ".join(base.__name__ for base in known)  # urllib3's NewConnectionError, a refusal, is a timeout by base
+
+
+def _is_lost_connection(error: BaseException, names: str) -> bool:
+    if isinstance(error, ConnectionError) or any(word in names for word in _CONNECTION_WORDS):
+        return True
+    return type(error).__module__ == "socket" or type(error).__name__ in ("gaierror", "SSLError")
+
+
 def _is_certificate_problem(error: BaseException) -> bool:
-    return "CERTIFICATE_VERIFY_FAILED" in str(error) or type(error).__name__ == "SSLCertVerificationError"
+    return "CERTIFICATE_VERIFY_FAILED" in _raw(error) or type(error).__name__ == "SSLCertVerificationError"
 
 
 def _by_text(error: BaseException, who: str) -> LLMError:
-    text = str(error)
+    text = _text(error)
     if isinstance(error, ValueError):
-        if _PAGE_401.search(text):
-            return AuthenticationError(f"{who} was not let in: {scrub(text)}", status=401)
-        if _PAGE_403.search(text):
-            return PermissionDeniedError(f"{who} was not allowed: {scrub(text)}", status=403)
+        if _PAGE_401.search(_raw(error)):
+            return AuthenticationError(f"{who} was not let in: {text}", status=401)
+        if _PAGE_403.search(_raw(error)):
+            return PermissionDeniedError(f"{who} was not allowed: {text}", status=403)
         return ResponseFormatError(f"{who} failed: {_words(error)}")
     return CallFailedError(f"{who} failed: {_words(error)}")
 
 
 def _words(error: BaseException) -> str:
-    text = scrub(str(error))
+    text = _text(error)
     name = type(error).__name__
     return f"{text} ({name})" if text else name
+
+
+def _text(error: BaseException) -> str:
+    return scrub(_raw(error))
+
+
+def _raw(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  a foreign error, which may fail to show itself
+        return ""
+
+
+def _attribute(holder: Any, name: str) -> Any:
+    try:
+        return getattr(holder, name, None)
+    except Exception:  # noqa: BLE001  a foreign object: httpx's `error.request` raises when there is none
+        return None
