@@ -1,0 +1,5 @@
+"""`crewai.agent`."""
+
+from oarlock.agents.agent import Agent
+
+__all__ = ["Agent"]

@@ -1,0 +1,5 @@
+"""`crewai.crew`."""
+
+from oarlock.agents.crew import Crew
+
+__all__ = ["Crew"]

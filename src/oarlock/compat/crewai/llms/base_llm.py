@@ -1,0 +1,5 @@
+"""`crewai.llms.base_llm`."""
+
+from oarlock.contract.llm import BaseLLM
+
+__all__ = ["BaseLLM"]

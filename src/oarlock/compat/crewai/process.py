@@ -1,0 +1,5 @@
+"""`crewai.process`."""
+
+from oarlock.agents.crew import Process
+
+__all__ = ["Process"]

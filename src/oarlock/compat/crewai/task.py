@@ -1,0 +1,5 @@
+"""`crewai.task`."""
+
+from oarlock.agents.task import Task
+
+__all__ = ["Task"]

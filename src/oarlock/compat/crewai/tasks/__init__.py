@@ -1,0 +1,5 @@
+"""`crewai.tasks`."""
+
+from oarlock.agents.outputs import TaskOutput
+
+__all__ = ["TaskOutput"]

@@ -1,0 +1,5 @@
+"""`crewai.tasks.task_output`."""
+
+from oarlock.agents.outputs import TaskOutput
+
+__all__ = ["TaskOutput"]

@@ -1,0 +1,39 @@
+"""`crewai.utilities.llm_utils`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from oarlock.agents.definitions import check_llm
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.llm import BaseLLM
+
+__all__ = ["create_llm"]
+
+_HINT = "Pass ChatLLM(model, base_url, auth=...), or an object of your own subclass of BaseLLM."
+
+
+def create_llm(llm_value: Any = None) -> BaseLLM:
+    """Return the LLM that was given. Nothing is ever made up: no provider is chosen that was not named.
+
+    Args:
+        llm_value: an LLM object.
+
+    Raises:
+        ConfigurationError: it is anything else, such as the name of a model.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> llm = ScriptedLLM(["Hello"])
+        >>> create_llm(llm) is llm
+        True
+    """
+    if llm_value is None:
+        raise ConfigurationError(f"create_llm() was given no LLM, and there is no default one. {_HINT}")
+    if isinstance(llm_value, str):
+        raise ConfigurationError(
+            f"create_llm() was given the text {llm_value!r}; choosing a provider by a model's name is not supported yet. "
+            f"{_HINT}"
+        )
+    check_llm("create_llm()", "llm_value", llm_value)
+    return llm_value  # type: ignore[no-any-return]
