@@ -62,7 +62,7 @@ class Work:
     async def ask(self, **changes: Any) -> Reply:
         """Ask the model about the conversation so far."""
         self.calls += 1
-        request = Request(messages=self.messages, extras=self.extras, **changes)
+        request = Request(messages=tuple(self.messages), extras=self.extras, **changes)
         model, watched = self.llm.model, current_call().listener is not None
         if watched:
             emit(CallStarted(model=model, messages=len(self.messages)))
