@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from oarlock.contract.context import current_call, scope
-from oarlock.contract.errors import ToolError, misspelt
+from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
 from oarlock.contract.messages import ToolSchema
 from oarlock.runtime import Runtime, ThreadPool, drive, drive_async
 from oarlock.tools.docstrings import parse_docstring
@@ -113,7 +113,9 @@ class BaseTool:
             setattr(self, name, value)
         missing = known.required - fields.keys() - _SETTINGS
         if missing and cls.__init__ is BaseTool.__init__:
-            raise ToolError(f"{cls.__name__} needs the argument{'s'[: len(missing) - 1]} {', '.join(sorted(missing))}.")
+            raise ConfigurationError(
+                f"{cls.__name__} needs the argument{'s'[: len(missing) - 1]} {', '.join(sorted(missing))}."
+            )
 
     if not TYPE_CHECKING:  # as seen by type checkers these are plain attributes
 
@@ -166,8 +168,8 @@ class BaseTool:
     @property
     def arguments(self) -> Arguments:
         """What it takes; worked out once."""
-        holder: Any = self if "args_schema" in vars(self) else type(self)
-        found: Arguments | None = vars(holder).get("_oarlock_arguments")
+        holder: Any = self if "args_schema" in self.__dict__ else type(self)
+        found: Arguments | None = holder.__dict__.get("_oarlock_arguments")
         if found is None:
             found = self._read_arguments()
             holder._oarlock_arguments = found  # noqa: SLF001  its own cache

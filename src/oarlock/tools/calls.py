@@ -125,7 +125,7 @@ async def answer(
     if watched:
         _tell(ToolStarted, tool=name, arguments=given)
     if checked is not None:
-        told = await _run(runtime, tool, checked, deadline, idempotency_key)
+        told = await _run(runtime, tool, name, checked, deadline=deadline, key=idempotency_key)
     if watched:
         _tell(ToolFinished, tool=name, seconds=runtime.now() - began, answer=told.text, failed=told.failed)
     return told
@@ -136,9 +136,14 @@ def _as_written(text: str) -> tuple[dict[str, Any], str]:
 
 
 async def _run(
-    runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], deadline: float | None, key: str | None
+    runtime: Runtime,
+    tool: BaseTool,
+    name: str,
+    arguments: dict[str, Any],
+    *,
+    deadline: float | None,
+    key: str | None,
 ) -> ToolAnswer:
-    name = tool.function_name
     try:
         value = await tool.handle(runtime, arguments, deadline=deadline, idempotency_key=key)
         text = result_as_text(value)

@@ -31,7 +31,7 @@ def parse_docstring(text: str | None) -> tuple[str, dict[str, str]]:
     found: dict[str, list[str]] = {}
     for name, words in _items(lines[first:]):
         found.setdefault(name, []).append(words)
-    return description, {name: " ".join(filter(None, words)) for name, words in found.items() if any(words)}
+    return description, {name: " ".join(filter(None, words)) for name, words in found.items() if name and any(words)}
 
 
 def _begins_section(lines: Sequence[str], at: int) -> bool:

@@ -13,6 +13,7 @@ __all__ = ["MOST_CHARACTERS", "error_as_text", "result_as_text"]
 
 MOST_CHARACTERS = 100_000  # of one answer; about 25,000 tokens, more than most context windows have to spare
 _MOST_ERROR_CHARACTERS = 1000
+_STRUCTURES = (dict, list, tuple, AbstractSet)
 
 
 def result_as_text(value: Any) -> str:
@@ -30,13 +31,13 @@ def result_as_text(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str) or value is None:
-        return str(value or "")
+    if value is None or isinstance(value, (str, int, float)):
+        return "" if value is None else str(value)
     if isinstance(value, bytes | bytearray):
         return value.decode("utf-8", "replace")
     if hasattr(value, "model_dump_json") and not isinstance(value, type):
         return str(value.model_dump_json())
-    if isinstance(value, dict | list | tuple | AbstractSet) or _is_dataclass(value):
+    if isinstance(value, _STRUCTURES) or _is_dataclass(value):
         try:
             return json.dumps(value, ensure_ascii=False, default=_plain)
         except (TypeError, ValueError, RecursionError):  # keys that JSON does not have, a circle, too deep
