@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_all
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,10 +40,11 @@ class BlockingRuntime:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Drive a coroutine of the core to its end, here and now."""
-        try:
-            work.send(None)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+        with self._waiting():
+            try:
+                work.send(None)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
         work.close()
         raise RuntimeError("A blocking run was suspended: some code awaits something else than its runtime.")
 
@@ -74,26 +76,29 @@ class BlockingRuntime:
             return self._through_portal(async_, args, deadline)
         if deadline is None or pool is None:
             return sync(*args)
-        return _result(self._threads.submit(sync, *args), deadline)
+        with self._waiting():
+            return _result(self._threads.submit(sync, *args), deadline)
 
     def _through_portal(
         self, async_: Callable[..., Awaitable[Any]], args: tuple[Any, ...], deadline: float | None
     ) -> Any:
-        future, own = self._portals.submit(async_, args)
-        try:
-            return _result(future, deadline)
-        finally:
-            if own:
-                own.blocked = False
+        with self._portals.passing_over_own():
+            return _result(self._portals.submit(async_, args), deadline)
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Mark blocking work: if it is on a portal's thread, whatever it leads to needs another portal."""
+        return self._portals.passing_over_own() if "_portals" in self.__dict__ else nullcontext()
 
     async def wait(self, promise: Promise[T], deadline: float | None = None) -> T:
-        return _result(promise, deadline, give_up=False)
+        with self._waiting():
+            return _result(promise, deadline, give_up=False)
 
     async def gather(self, *jobs: Job[T]) -> list[T]:
         if len(jobs) < 2:
             return [await job() for job in jobs]
-        futures = [self._threads.submit(self._drive, job) for job in jobs]
-        wait_all(futures)
+        with self._waiting():
+            futures = [self._threads.submit(self._drive, job) for job in jobs]
+            wait_all(futures)
         return [future.result() for future in futures]
 
     def _drive(self, job: Job[T]) -> T:

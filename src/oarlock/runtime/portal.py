@@ -6,8 +6,9 @@ import asyncio
 import contextvars
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -16,7 +17,7 @@ class Portal:
 
     def __init__(self, number: int) -> None:
         self.loop = asyncio.new_event_loop()
-        self.blocked = False
+        self.blocked = 0  # how many blocking calls its own thread is in
         self.thread = threading.Thread(target=self.loop.run_forever, name=f"oarlock-loop-{number}", daemon=True)
         self.thread.start()
 
@@ -53,19 +54,30 @@ class Portals:
     def __init__(self) -> None:
         self._reset()
 
-    def submit(self, call: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> tuple[Future[Any], Portal | None]:
-        """Start the call on a free portal; the second result is the caller's own portal, now marked as blocked."""
+    def submit(self, call: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> Future[Any]:
+        """Start the call on a free portal."""
         if os.getpid() != self._pid:
             self._reset()
         with self._lock:
-            own = next((portal for portal in self._portals if portal.thread is threading.current_thread()), None)
-            if own:
-                own.blocked = True
             portal = next((portal for portal in self._portals if not portal.blocked), None)
             if portal is None:
                 portal = Portal(len(self._portals))
                 self._portals.append(portal)
-        return portal.submit(call, args), own
+        return portal.submit(call, args)
+
+    @contextmanager
+    def passing_over_own(self) -> Iterator[None]:
+        """Give no calls to the portal in whose thread this is, while that thread waits for something."""
+        thread = threading.current_thread()
+        own = next((portal for portal in self._portals if portal.thread is thread), None)
+        if own is None:
+            yield
+            return
+        own.blocked += 1  # only its own thread writes this
+        try:
+            yield
+        finally:
+            own.blocked -= 1
 
     def _reset(self) -> None:
         self._pid = os.getpid()
