@@ -21,13 +21,15 @@ MAX_TURNS = 25  # model calls in one conversation with functions; CrewAI's defau
 async def converse(runtime: Runtime, request: Request, handler: Handler) -> Reply:
     """Ask, run the functions that the model asks for, and ask again, until it answers in text.
 
+    Without any functions its tool calls are the answer.
+
     Raises:
         StepsExhaustedError: no answer within 25 model calls.
     """
     functions = request.available_functions or {}
     for _ in range(MAX_TURNS):
         reply = await handler(runtime, request)
-        if not reply.tool_calls:
+        if not reply.tool_calls or not functions:
             return reply
         answers = [
             {"role": "tool", "tool_call_id": call.id, "name": call.name, "content": run_function(functions, call)}

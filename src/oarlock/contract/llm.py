@@ -98,11 +98,11 @@ class BaseLLM(ABC):
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = {name for name in _DOORS if name in vars(cls)}
-        for name in own:
-            setattr(cls, name, counted(vars(cls)[name]))
-        inherited = frozenset[str]().union(*(getattr(base, "_written", ()) for base in cls.__bases__))
-        cls._written = inherited | own
+        homes = {name: next(base for base in cls.__mro__ if name in vars(base)) for name in _DOORS}
+        for name, home in homes.items():
+            if home is cls or not issubclass(home, BaseLLM):  # a mixin's call() serves as well
+                setattr(cls, name, counted(vars(home)[name]))
+        cls._written = frozenset(name for name, home in homes.items() if home is not BaseLLM)
         answers = cls._written or cls._respond is not BaseLLM._respond
         if not (answers or abstract or ABC in cls.__bases__ or _has_abstract_methods(cls)):
             raise ConfigurationError(
