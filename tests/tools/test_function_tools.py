@@ -263,7 +263,7 @@ def test_an_args_schema() -> None:
     assert parameters(search)["properties"]["query"] == {"type": "string", "description": "what"}
     assert parameters(search)["additionalProperties"] is False
     assert search.run(query="a") == {"query": "a", "limit": 5}
-    with pytest.raises(ToolError, match="Did you mean 'query'"):
+    with pytest.raises(ToolError, match="did you mean 'query'"):
         search.run(quary="a")
 
     @tool(args_schema=Search)

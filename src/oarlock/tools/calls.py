@@ -169,7 +169,9 @@ async def _refuse(tools: Mapping[str, BaseTool], name: str) -> ToolAnswer:
 def no_such_tool(tools: Mapping[str, Any], name: str) -> ToolAnswer:
     """Return what to tell a model that asked for a tool which is not on offer."""
     name = scrub(name, 64)
-    text = f"Error: there is no tool {name!r}.{nearest(name, tools)} The tools are: {shown(tools)}."
+    near = nearest(name, tools)
+    hint = f" Did you mean {near!r}?" if near else ""
+    text = f"Error: there is no tool {name!r}.{hint} The tools are: {shown(tools)}."
     return ToolAnswer(text=text, failed=True, tool=name)
 
 

@@ -34,15 +34,14 @@ def function_name(name: str) -> str:
     return f"tool_{zlib.crc32(name.encode('utf-8', 'replace')):08x}"
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a sentence that names the nearest of the known names, or `""`.
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the nearest of the known names, if one is near.
 
     Example:
-        >>> nearest("serch", ["search", "add"])
-        " Did you mean 'search'?"
+        >>> nearest("Serch", ["search", "add"])
+        'search'
     """
-    near = difflib.get_close_matches(name[:64].lower(), list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    return next(iter(difflib.get_close_matches(name[:64].lower(), list(known), n=1)), None)
 
 
 def shown(names: Iterable[str]) -> str:

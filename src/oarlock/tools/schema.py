@@ -83,9 +83,9 @@ class Arguments:
 
     def _unknown(self, name: str) -> str:
         known = sorted(self.names or ())
-        return f"there is no argument {str(name)[:100]!r}{nearest(str(name), known) or f' (they are: {shown(known)})'}".rstrip(
-            "?."
-        )
+        near = nearest(name, known)
+        hint = f"did you mean {near!r}?" if near else f"they are: {shown(known)}"
+        return f"there is no argument {name[:100]!r} ({hint})"
 
 
 def check_signature(function: Callable[..., Any], who: str) -> inspect.Signature:
@@ -246,7 +246,11 @@ def _arguments(
         parameters=parameters,
         fields=fields or {},
         names=frozenset(names) if strict_names else None,
-        order=tuple(name for name in signature.parameters if name != KEY),
+        order=tuple(
+            name
+            for name, one in signature.parameters.items()
+            if name != KEY and one.kind is _Parameter.POSITIONAL_OR_KEYWORD
+        ),
         wants_key=KEY in signature.parameters and KEY not in model.model_fields,
     )
 
