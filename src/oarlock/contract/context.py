@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,7 +29,6 @@ class CurrentCall:
         stop: stop words of the running step, in addition to the LLM's own.
         user: the end user on whose behalf the run happens, for credentials of their own.
         listener: receives the run's events.
-        count: how often an LLM's own code has entered itself during this call.
     """
 
     run_id: str | None = None
@@ -42,7 +40,6 @@ class CurrentCall:
     stop: tuple[str, ...] = ()
     user: Any = field(default=None, repr=False)
     listener: Callable[[Event], None] | None = field(default=None, repr=False)
-    count: Counter[str] | None = field(default=None, repr=False)
 
 
 _OUTSIDE = CurrentCall()

@@ -16,7 +16,7 @@ from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, misspel
 from oarlock.contract.functions import converse
 from oarlock.contract.messages import as_messages
 from oarlock.contract.policy import Handler, Policy, compose, in_default_order
-from oarlock.contract.recursion import CallCount, counted
+from oarlock.contract.recursion import counted
 from oarlock.contract.reply import Delta, Reply
 from oarlock.contract.request import DeltaSink, Request
 from oarlock.runtime import Runtime, ThreadPool, current_blocking, drive, drive_async
@@ -304,7 +304,6 @@ class BaseLLM(ABC):
             deadline=deadline,
             idempotency_key=request.idempotency_key,
             stop=request.stop,
-            count=CallCount(),
         ):
             try:
                 answer = await runtime.invoke(*forms, argument, deadline=deadline, pool=self._threads)
