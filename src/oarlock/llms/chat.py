@@ -72,6 +72,9 @@ class ChatLLM(HttpLLM):
                 body = await opened.read_all()  # the endpoint does not stream: its answer comes at once
                 return self.decode(HttpResponse(status=200, headers=opened.response.headers, body=body))
             return await self._read_events(opened, request)
+        except GeneratorExit:  # dropped without being closed: nothing may be awaited any more
+            opened.drop()
+            raise
         finally:
             await opened.close()
 
@@ -129,6 +132,12 @@ class _Opened:
             pieces.append(piece)
             size += len(piece)
         return b"".join(pieces)
+
+    def drop(self) -> None:
+        """Let the response go without waiting."""
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            stream.close()
 
     async def close(self) -> None:
         if self._stream is not None:

@@ -14,7 +14,7 @@ from oarlock.contract.classify import classify, error_for_status
 from oarlock.contract.errors import ConfigurationError, LLMError, LLMTimeoutError, ResponseFormatError
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.llm import BaseLLM
-from oarlock.contract.policy import Policy
+from oarlock.contract.policy import Policy, merged
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
@@ -91,12 +91,13 @@ class HttpLLM(BaseLLM, abstract=True):
         if policies is None:
             self.policies = (total, Retry())
         else:
-            self.policies = (*policies, *(() if deadline is None else (total,)))
+            self.policies = merged((), (*policies, *(() if deadline is None else (total,))))
         self.options = dict(options or {})
         self._headers = tuple((headers or {}).items())
         self._function_calling = function_calling
         self._context_window = context_window
-        self._transport: Transport = make_transport(transport, **(transport_options or {}))
+        self._transport_choice = _TransportChoice(transport, dict(transport_options or {}))
+        self._transport: Transport = self._transport_choice.make()
 
     # What a subclass writes.
 
@@ -116,6 +117,13 @@ class HttpLLM(BaseLLM, abstract=True):
 
     def get_context_window_size(self) -> int:
         return self._context_window
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_transport"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._transport = self._transport_choice.make()
 
     # How a request goes out.
 
@@ -195,6 +203,20 @@ class HttpLLM(BaseLLM, abstract=True):
                 f"The request went to {_origin(self.base_url)}{urlsplit(self._url()).path}: check base_url and model."
             )
         return None
+
+
+class _TransportChoice:
+    """What to send through: for a copy of an LLM the same, for a pickled one a transport of the same kind."""
+
+    def __init__(self, spec: Any, options: dict[str, Any]) -> None:
+        self._spec = spec
+        self._options = options
+
+    def make(self) -> Transport:
+        return make_transport(self._spec, **self._options)
+
+    def __deepcopy__(self, memo: Any) -> _TransportChoice:
+        return self
 
 
 class _Exchange:

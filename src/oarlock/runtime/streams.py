@@ -28,6 +28,10 @@ def hand_over(item: Any) -> Generator[_Handed[Any], None, None]:
     yield _Handed(item)
 
 
+class StreamLeft(BaseException):
+    """Ends the work behind an `AsyncStream` whose consumer has left early."""
+
+
 class Stream(Iterator[T], Generic[T, R]):
     """Items as they come; `.reply` is the whole once the last one has come.
 
@@ -144,13 +148,13 @@ def _next_item(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[An
 
 @types.coroutine
 def _shut(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
-    """Throw `GeneratorExit` into the work, as `close()` does, but let it await while it cleans up."""
+    """End the work as `close()` does, but let it await while it cleans up, which `GeneratorExit` would not."""
     resume: Callable[[Any], Any] = work.throw
-    value: Any = GeneratorExit()
+    value: Any = StreamLeft()
     while True:
         try:
             out = resume(value)
-        except (StopIteration, GeneratorExit):
+        except (StopIteration, StreamLeft):
             return
         if isinstance(out, _Handed):
             raise RuntimeError("a stream handed over an item while closing")
