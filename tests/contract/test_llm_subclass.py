@@ -51,6 +51,15 @@ class TestInit:
         assert Forgets("t").stop == []
         assert repr(llm) == "Forgets(model='custom')"
 
+    def test_class_attributes_are_defaults(self) -> None:
+        class Mine(Echo):
+            model = "mine"
+            temperature = 0.2
+            base_url = "http://127.0.0.1"
+
+        assert (Mine().model, Mine().temperature, Mine().base_url) == ("mine", 0.2, "http://127.0.0.1")
+        assert (Mine("other").model, Mine(temperature=0).temperature) == ("other", 0)
+
     def test_a_typing_error(self) -> None:
         with pytest.raises(
             ConfigurationError, match=r"Echo's .* no argument 'temprature'. Did you mean 'temperature'\?"

@@ -45,7 +45,7 @@ def run_function(functions: Mapping[str, Callable[..., Any]], call: ToolCall) ->
         return f"Error: there is no function {call.name!r}. The functions are: {', '.join(functions)}."
     try:
         arguments = json.loads(call.arguments or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # nested too deep is no JSON for us either
         return f"Error: the arguments of {call.name!r} are not JSON ({error}). Send a JSON object."
     if not isinstance(arguments, dict):
         return f"Error: the arguments of {call.name!r} must be a JSON object, not {type(arguments).__name__}."

@@ -87,14 +87,18 @@ class BaseLLM(ABC):
         if unknown:
             known = ("model", "temperature", "stop", "max_tokens", "api_key", "base_url", "max_threads")
             raise misspelt(f"{type(self).__name__}'s super().__init__()", unknown, known)
-        self.model = model
-        self.temperature = temperature
-        self.max_tokens = max_tokens
-        self.api_key = api_key
-        self.base_url = base_url
-        self.stop = stop
-        if max_threads is not None:
-            self.max_threads = max_threads
+        given = {
+            "model": None if model == BaseLLM.model else model,
+            "temperature": temperature,
+            "stop": stop,
+            "max_tokens": max_tokens,
+            "api_key": api_key,
+            "base_url": base_url,
+            "max_threads": max_threads,
+        }
+        for name, value in given.items():
+            if value is not None:  # so that a subclass may set its defaults on the class
+                setattr(self, name, value)
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -102,6 +106,9 @@ class BaseLLM(ABC):
         for name, home in homes.items():
             if home is cls or not issubclass(home, BaseLLM):  # a mixin's call() serves as well
                 setattr(cls, name, counted(vars(home)[name]))
+        if isinstance(vars(cls).get("stop"), str | list | tuple):  # written as a plain attribute: still per run
+            cls._oarlock_stop = _words(vars(cls)["stop"])
+            del cls.stop
         cls._written = frozenset(name for name, home in homes.items() if home is not BaseLLM)
         answers = cls._written or cls._respond is not BaseLLM._respond
         if not (answers or abstract or ABC in cls.__bases__ or _has_abstract_methods(cls)):
@@ -136,16 +143,15 @@ class BaseLLM(ABC):
     @property
     def stop(self) -> list[str]:
         """Stop words: the LLM's own and, inside a run, those of the running step."""
+        own: list[str] | None = self.__dict__.get("_oarlock_stop")
+        if own is None:  # a list of its own, since `llm.stop.append(...)` must not reach the class
+            own = self._oarlock_stop = list(self._oarlock_stop)
         running = current_call().stop
-        return (
-            [*self._oarlock_stop, *(word for word in running if word not in self._oarlock_stop)]
-            if running
-            else self._oarlock_stop
-        )
+        return [*own, *(word for word in running if word not in own)] if running else own
 
     @stop.setter
     def stop(self, words: str | Sequence[str] | None) -> None:
-        self._oarlock_stop = [words] if isinstance(words, str) else list(words or ())
+        self._oarlock_stop = _words(words)
 
     # The doors. Each has both colours; all lead to `handle_request`.
 
@@ -375,6 +381,10 @@ def _cut(reply: Reply, stop: Sequence[str]) -> Reply:
     if text == reply.text or reply.value is not None:
         return reply
     return dataclasses.replace(reply, text=text)
+
+
+def _words(words: str | Sequence[str] | None) -> list[str]:
+    return [words] if isinstance(words, str) else list(words or ())
 
 
 def _earlier(first: float | None, second: float | None) -> float | None:
