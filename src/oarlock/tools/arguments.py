@@ -49,7 +49,7 @@ def as_json(arguments: Mapping[str, Any]) -> str:
         '{"city": "Oslo"}'
     """
     try:
-        text = json.dumps(arguments, allow_nan=False)
+        text = _ENCODER.encode(arguments)
     except (TypeError, ValueError, RecursionError):
         raise ToolError("the arguments must be plain JSON values.") from None
     check_size(text)
@@ -83,4 +83,5 @@ def _number(text: str) -> float:
 
 
 _KINDS = {list: "a list", str: "a text", type(None): "null", bool: "true or false"}
+_ENCODER = json.JSONEncoder(allow_nan=False)
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_number)

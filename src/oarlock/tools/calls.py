@@ -89,18 +89,19 @@ async def run_tool(
     """
     tool = tools.get(call.name)
     if tool is None:
-        job = functools.partial(_refuse, tools, call.name)
-        return await runtime.step("tool", "unknown", job)
+        return await runtime.step("tool", "unknown", functools.partial(_refuse, tools, call.name))
     if idempotency_key is None and tool.arguments.wants_key:
         idempotency_key = runtime.new_id()  # outside of the step: a durable engine gives the same one again
     read = functools.partial(_as_written, call.arguments)
-    whole = functools.partial(answer, runtime, tool, read, deadline=deadline, idempotency_key=idempotency_key)
-    return await runtime.step("tool", tool.function_name, whole)
+    name = tool.function_name
+    job = functools.partial(answer, runtime, tool, name, read, deadline=deadline, idempotency_key=idempotency_key)
+    return await runtime.step("tool", name, job)
 
 
 async def answer(
     runtime: Runtime,
     tool: BaseTool,
+    name: str,
     read: Callable[[], tuple[dict[str, Any], str]],
     *,
     deadline: float | None = None,
@@ -111,7 +112,7 @@ async def answer(
     `read` returns the arguments as objects and as JSON text, or raises `ToolError`.
     """
     here = current_call()
-    name, watched = tool.function_name, here.listener is not None
+    watched = here.listener is not None
     deadline = here.deadline if deadline is None else deadline
     began = runtime.now() if watched else 0.0
     given: dict[str, Any] = {}

@@ -93,7 +93,7 @@ def guarded_functions(tools: Mapping[str, BaseTool], *, limit: int = 25) -> Guar
 def _run(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolAnswer:
     runtime = current_blocking()
     read = functools.partial(_as_sent, tool, args, kwargs)
-    return runtime.run(answer(runtime, tool, read))
+    return runtime.run(answer(runtime, tool, tool.function_name, read))
 
 
 def _as_sent(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:
