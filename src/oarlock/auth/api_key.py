@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from oarlock.auth.credentials import header_name, secret_of
+from oarlock.auth.credentials import header_name, printable, secret_of
 from oarlock.contract.auth import Flow
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import HttpRequest
@@ -33,14 +33,16 @@ class ApiKey:
     def __init__(
         self, key: str | Secret, *, header: str | None = None, prefix: str | None = None, query: str | None = None
     ) -> None:
-        if header is not None and query is not None:
-            raise ConfigurationError("ApiKey: give a header or a query parameter, not both.")
+        if query is not None and (header is not None or prefix is not None):
+            raise ConfigurationError("ApiKey: give a header, with or without a prefix, or a query parameter, not both.")
+        if query is not None and (not isinstance(query, str) or not query):
+            raise ConfigurationError(f"ApiKey: query must be the name of a query parameter, not {query!r}.")
         self._key = secret_of("ApiKey", key)
         self.query = query
-        self.header = header_name("ApiKey", header or "Authorization")
-        self._prefix = (
-            ("Bearer " if header is None or header.lower() == "authorization" else "") if prefix is None else prefix
-        )
+        self.header = header_name("ApiKey", "Authorization" if header is None else header)
+        self._prefix = ("Bearer " if self.header.lower() == "authorization" else "") if prefix is None else prefix
+        if not isinstance(self._prefix, str) or not printable(self._prefix):
+            raise ConfigurationError("ApiKey: prefix must be a text that a header can carry, such as 'Token '.")
 
     def flow(self, request: HttpRequest) -> Flow:
         """Sign one request."""
@@ -49,7 +51,7 @@ class ApiKey:
             yield request.with_headers((self.header, self._prefix + key))
         else:
             joint = "&" if "?" in request.url else "?"
-            url = f"{request.url}{joint}{quote(self.query)}={quote(key, safe='')}"
+            url = f"{request.url}{joint}{quote(self.query, safe='')}={quote(key, safe='')}"
             yield HttpRequest(
                 method=request.method, url=url, headers=request.headers, body=request.body, timeout=request.timeout
             )

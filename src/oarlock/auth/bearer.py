@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from oarlock.auth.credentials import secret_of
+from oarlock.auth.credentials import seconds, secret_of
 from oarlock.auth.single_flight import SingleFlight
 from oarlock.contract.auth import Do, Flow
 from oarlock.contract.classify import classify
 from oarlock.contract.context import emit
-from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError
+from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError, LLMTimeoutError
 from oarlock.contract.events import SignedIn
 from oarlock.contract.http import HttpRequest
 from oarlock.contract.secret import Secret
@@ -57,16 +57,14 @@ class BearerToken:
     """
 
     def __init__(self, token: str | Secret | TokenSource, *, margin: float = 60.0) -> None:
-        if not math.isfinite(margin) or margin < 0:
-            raise ConfigurationError(f"BearerToken: margin must be zero or more seconds, not {margin!r}.")
         self._source: TokenSource | None = token if callable(token) else None
-        self._margin = margin
+        self._margin = seconds("BearerToken", "margin", margin)
         self._renewal: SingleFlight[_Token] = SingleFlight()
         self._threads = ThreadPool(4, "oarlock-token")
         self._token: _Token | None = None
         if not callable(token):
             secret = secret_of("BearerToken", token)
-            self._token = _Token(secret=secret, renew_at=math.inf, expires_at=jwt_expiry(secret.reveal()) or math.inf)
+            self._token = _Token(secret=secret, renew_at=math.inf, expires_at=_expiry(secret))
 
     def flow(self, request: HttpRequest) -> Flow:
         """Sign one request; once more with a new token if it is refused."""
@@ -87,9 +85,14 @@ class BearerToken:
 
     async def _renew(self, runtime: Runtime, timeout: float | None, old: _Token | None, why: str) -> _Token:
         deadline = None if timeout is None else runtime.now() + timeout
-        return await self._renewal.run(
-            runtime, lambda: self._fetch(runtime, deadline, why), lambda: self._newer(old), deadline
-        )
+        try:
+            return await self._renewal.run(
+                runtime, lambda: self._fetch(runtime, deadline, why), lambda: self._newer(old), deadline
+            )
+        except LLMError:
+            raise
+        except TimeoutError as error:
+            raise LLMTimeoutError("A token that another call is fetching did not come in time.") from error
 
     def _newer(self, old: _Token | None) -> _Token | None:
         """Return the present token if somebody has renewed the old one meanwhile."""
@@ -100,6 +103,8 @@ class BearerToken:
         forms = (None, source) if _is_async(source) else (source, None)
         try:
             answer = await runtime.invoke(*forms, deadline=deadline, pool=self._threads)
+            if inspect.isawaitable(answer):  # a lambda around a coroutine function, for one
+                answer = await runtime.invoke(None, _awaited, answer, deadline=deadline)
             self._token = token = self._read(answer, runtime.time())
         except Exception as error:  # the boundary to the user's function
             ours = classify(error, "The token function")
@@ -117,10 +122,7 @@ class BearerToken:
         elif isinstance(answer, Mapping):
             answer, lasts = answer.get("access_token"), answer.get("expires_in")
         secret = secret_of("The token function's answer", answer)
-        try:
-            expires_at = jwt_expiry(secret.reveal()) or math.inf if lasts is None else now + float(lasts)
-        except (TypeError, ValueError):
-            raise ConfigurationError("The token function's answer: the lifetime must be a number of seconds.") from None
+        expires_at = _expiry(secret) if lasts is None else now + _lifetime(lasts)
         margin = min(self._margin, max(0.0, expires_at - now) / 5)
         return _Token(secret=secret, renew_at=expires_at - margin, expires_at=expires_at)
 
@@ -129,15 +131,40 @@ class BearerToken:
         token = self._token
         if token is None or token.expires_at > wall_time:
             return None
-        when = datetime.fromtimestamp(token.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        when = datetime.fromtimestamp(max(0.0, token.expires_at), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return f"The token expired at {when}: give BearerToken a new one, or a function that fetches one."
 
     def __repr__(self) -> str:
         return "BearerToken(<function>)" if self._source else "BearerToken('…')"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A fetched token stays behind; one that was given cannot be pickled, and says so."""
+        return vars(self) if self._source is None else {**vars(self), "_token": None}
+
 
 def _is_async(source: Any) -> bool:
     return inspect.iscoroutinefunction(source) or inspect.iscoroutinefunction(type(source).__call__)
+
+
+async def _awaited(answer: Awaitable[TokenAnswer]) -> TokenAnswer:
+    return await answer
+
+
+def _expiry(secret: Secret) -> float:
+    expiry = jwt_expiry(secret.reveal())
+    return math.inf if expiry is None else expiry
+
+
+def _lifetime(value: Any) -> float:
+    try:
+        lasts = math.nan if isinstance(value, bool) else float(value)  # some servers write it as a text
+    except (TypeError, ValueError, OverflowError):
+        lasts = math.nan
+    if math.isnan(lasts):
+        raise ConfigurationError(
+            f"The token function's answer: the lifetime must be a number of seconds, not of the type {type(value).__name__}."
+        )
+    return lasts
 
 
 def _signed(request: HttpRequest, token: _Token) -> HttpRequest:
@@ -154,7 +181,7 @@ def jwt_expiry(token: str) -> float | None:
         return None
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        expires = float(claims["exp"])
+        expires = math.nan if isinstance(claims["exp"], bool) else float(claims["exp"])
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None
     return expires if math.isfinite(expires) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
 
@@ -17,7 +19,7 @@ def secret_of(owner: str, value: str | Secret) -> Secret:
         kind = "empty" if isinstance(text, str) else f"of the type {type(text).__name__}"
         raise ConfigurationError(f"{owner}: the credential is {kind}. It must be a non-empty text.")
     text = text.strip()
-    if any(not 0x20 <= ord(character) <= 0x7E for character in text):
+    if not printable(text):
         raise ConfigurationError(
             f"{owner}: the credential holds a line break or a character that HTTP headers cannot carry. "
             "Was it copied together with something else?"
@@ -32,6 +34,26 @@ def header_name(owner: str, name: str) -> str:
         ConfigurationError: no header may be called so (RFC 9110, section 5.1).
     """
     allowed = "!#$%&'*+-.^_`|~"
-    if not name or not all(character.isascii() and (character.isalnum() or character in allowed) for character in name):
+    if (
+        not isinstance(name, str)
+        or not name
+        or not all(character.isascii() and (character.isalnum() or character in allowed) for character in name)
+    ):
         raise ConfigurationError(f"{owner}: {name!r} is no valid name of a header.")
     return name
+
+
+def printable(text: str) -> bool:
+    """Return whether a header can carry this text as it stands: visible ASCII and blanks, no line breaks."""
+    return all(0x20 <= ord(character) <= 0x7E for character in text)
+
+
+def seconds(owner: str, name: str, value: float) -> float:
+    """Return a finite number of seconds, zero or more.
+
+    Raises:
+        ConfigurationError: it is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
+        raise ConfigurationError(f"{owner}: {name} must be a finite number of seconds, zero or more, not {value!r}.")
+    return float(value)

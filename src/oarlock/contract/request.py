@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,11 +70,21 @@ class Request:
     observers: tuple[Callable[[Event], None], ...] = field(default=(), repr=False, compare=False)
 
     def replace(self, **changes: Any) -> Request:
-        """Return a copy with these fields changed."""
-        return dataclasses.replace(self, **changes)
+        """Return a copy with these fields changed. (Policies do it for every call: this takes half of dataclasses.replace.)"""
+        copy = _new(Request)
+        for write, value in zip(_WRITERS.values(), _fields_of(self), strict=True):
+            write(copy, value)
+        for name, value in changes.items():
+            _WRITERS[name](copy, value)
+        return copy
 
     def emit(self, event: Event) -> None:
         """Tell the policies around, and whoever watches the run, what happens to this request."""
         for observer in self.observers:
             observer(event)
         emit(event)
+
+
+_new = object.__new__
+_WRITERS = {one.name: vars(Request)[one.name].__set__ for one in dataclasses.fields(Request)}
+_fields_of = operator.attrgetter(*_WRITERS)

@@ -14,11 +14,20 @@ def positive(owner: str, name: str, value: Any, *, zero: bool = False) -> float:
     Raises:
         ConfigurationError: it is anything else.
     """
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or value < 0 or (value == 0 and not zero):
+    number = _finite(value)
+    if number is None or number < 0 or (number == 0 and not zero):
         allowed = "zero or more" if zero else "above zero"
-        raise ConfigurationError(f"{owner}: {name} must be a number {allowed}, not {value!r}.")
-    return float(value)
+        raise ConfigurationError(f"{owner}: {name} must be a finite number, {allowed}, not {value!r}.")
+    return number
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number beyond all floats
+        return None
 
 
 def whole(owner: str, name: str, value: Any, *, least: int = 1) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from oarlock.contract.errors import OarlockError
+from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event, Waiting
+from oarlock.contract.messages import Message
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
@@ -21,7 +22,10 @@ class Log:
 
     Args:
         content: also log messages and answers, at DEBUG, cut to 1,000 characters. Off by default: they may be private.
-        logger: another logger.
+        logger: another logger, or a `LoggerAdapter`.
+
+    Raises:
+        ConfigurationError: a setting that cannot work.
 
     Example:
         >>> Log()
@@ -30,7 +34,13 @@ class Log:
 
     rank: ClassVar[int] = 10
 
-    def __init__(self, *, content: bool = False, logger: logging.Logger | None = None) -> None:
+    def __init__(
+        self, *, content: bool = False, logger: logging.Logger | logging.LoggerAdapter[Any] | None = None
+    ) -> None:
+        if not isinstance(content, bool):
+            raise ConfigurationError(f"Log: content must be True or False, not {content!r}.")
+        if logger is not None and not isinstance(logger, logging.Logger | logging.LoggerAdapter):
+            raise ConfigurationError(f"Log: logger must be a logging.Logger, not {logger!r}.")
         self.content = content
         self.logger = logger or logging.getLogger("oarlock.llm")
 
@@ -40,10 +50,8 @@ class Log:
             self._asked(request)
             try:
                 reply = await handler(runtime, request.replace(observers=(*request.observers, self._observe)))
-            except OarlockError as error:
-                self.logger.warning(
-                    "call failed after %.2f s: %s: %s", runtime.now() - started, type(error).__name__, scrub(str(error))
-                )
+            except Exception as error:
+                self.logger.warning("call failed after %.2f s: %s", runtime.now() - started, _words(error))
                 raise
             self._answered(reply, runtime.now() - started)
             return reply
@@ -54,25 +62,33 @@ class Log:
         self.logger.debug("calling with %d messages and %d tools", len(request.messages), len(request.tools))
         if self.content and self.logger.isEnabledFor(logging.DEBUG):
             for message in request.messages:
-                self.logger.debug("%s: %s", message.get("role"), scrub(str(message.get("content")), 1000))
+                self.logger.debug("%s: %s", scrub(str(message.get("role"))), scrub(_content(message), 1000))
 
     def _answered(self, reply: Reply, seconds: float) -> None:
         self.logger.info(
             "answered in %.2f s: %s, %d + %d tokens%s, %d tool calls",
             seconds,
-            reply.finish_reason or "done",
+            scrub(reply.finish_reason or "done"),
             reply.usage.prompt_tokens,
             reply.usage.completion_tokens,
             " (estimated)" if reply.usage.estimated else "",
             len(reply.tool_calls),
         )
-        if self.content:
+        if self.content and self.logger.isEnabledFor(logging.DEBUG):
             self.logger.debug("answer: %s", scrub(reply.text, 1000))
 
     def _observe(self, event: Event) -> None:
         if isinstance(event, Waiting):
-            why = f": {type(event.error).__name__}: {scrub(str(event.error))}" if event.error else ""
+            why = f": {_words(event.error)}" if event.error else ""
             self.logger.warning("waiting %.2f s (%s)%s", event.seconds, event.cause, why)
 
     def __repr__(self) -> str:
         return "Log(content=True)" if self.content else "Log()"
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {scrub(str(error))}"
+
+
+def _content(message: Message) -> str:
+    return str(message.get("content") or message.get("tool_calls") or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections import Counter
@@ -9,18 +10,21 @@ from typing import Any, ClassVar
 
 from oarlock.contract.events import Event, Waiting
 from oarlock.contract.policy import Handler
-from oarlock.contract.reply import Reply
+from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
 from oarlock.runtime import Runtime
 
 __all__ = ["Metrics"]
 
 _GROWTH = 1.1  # each bucket of the histogram is a tenth wider than the one before, so percentiles are within 5 %
-_SMALLEST = 1e-5  # seconds
+_BUCKETS_PER_E = 1 / math.log(_GROWTH)
+_SMALLEST = 1e-5  # seconds; what is shorter counts as zero to it
 
 
 class Metrics:
     """Keeps figures of all calls through it; safe to share between LLMs, threads and event loops.
+
+    A copy or a pickle begins with the figures so far and goes on by itself.
 
     Example:
         >>> from oarlock.testing import ScriptedLLM
@@ -42,8 +46,8 @@ class Metrics:
         with self._lock:
             self._errors: Counter[str] = Counter()
             self._waits: Counter[str] = Counter()
-            self._waited: Counter[str] = Counter()
-            self._calls = self._prompt = self._completion = 0
+            self._waited: dict[str, float] = {}
+            self._calls = self._cancelled = self._prompt = self._completion = 0
             self._latency = _Histogram()
 
     def __call__(self, handler: Handler) -> Handler:
@@ -51,10 +55,15 @@ class Metrics:
             started = runtime.now()
             try:
                 reply = await handler(runtime, request.replace(observers=(*request.observers, self._observe)))
-            except BaseException as error:
-                self._count(runtime.now() - started, error=type(error).__name__)
+            except Exception as error:
+                self._failed(runtime.now() - started, error)
                 raise
-            self._count(runtime.now() - started, reply=reply)
+            except BaseException:  # cancelled, or a stream that its reader left: nobody's fault
+                with self._lock:
+                    self._calls += 1
+                    self._cancelled += 1
+                raise
+            self._answered(runtime.now() - started, reply.usage)
             return reply
 
         return handle
@@ -62,15 +71,17 @@ class Metrics:
     def get_metrics(self) -> dict[str, Any]:
         """Return the figures so far.
 
-        `total_calls`, `errors`, `errors_by_class`, `total_tokens`, `prompt_tokens`, `completion_tokens`; `avg_latency` and
-        `latency` (`p50`, `p90`, `p99`, `max`) in seconds, over whole calls with their waits; `waits` and `waiting` (seconds)
-        by cause, such as `retry` and `rate_limit`.
+        `total_calls`, of which `errors`, `errors_by_class` and `cancelled`; `total_tokens`, `prompt_tokens`,
+        `completion_tokens`; `avg_latency` and `latency` (`p50`, `p90`, `p99` within 5 %, `max`) in seconds, over whole calls
+        with their waits, cancelled ones left out; `waits` and `waiting` (seconds) by cause, such as `retry` and
+        `rate_limit`.
         """
         with self._lock:
             return {
                 "total_calls": self._calls,
                 "errors": self._errors.total(),
                 "errors_by_class": dict(self._errors),
+                "cancelled": self._cancelled,
                 "total_tokens": self._prompt + self._completion,
                 "prompt_tokens": self._prompt,
                 "completion_tokens": self._completion,
@@ -80,27 +91,31 @@ class Metrics:
                 "waiting": dict(self._waited),
             }
 
-    def _count(self, seconds: float, *, reply: Reply | None = None, error: str | None = None) -> None:
+    def _answered(self, seconds: float, usage: Usage) -> None:
         with self._lock:
             self._calls += 1
+            self._prompt += usage.prompt_tokens
+            self._completion += usage.completion_tokens
             self._latency.add(seconds)
-            if error:
-                self._errors[error] += 1
-            if reply:
-                self._prompt += reply.usage.prompt_tokens
-                self._completion += reply.usage.completion_tokens
+
+    def _failed(self, seconds: float, error: Exception) -> None:
+        with self._lock:
+            self._calls += 1
+            self._errors[type(error).__name__] += 1
+            self._latency.add(seconds)
 
     def _observe(self, event: Event) -> None:
         if isinstance(event, Waiting):
             with self._lock:
                 self._waits[event.cause] += 1
-                self._waited[event.cause] += event.seconds  # type: ignore[assignment]  # a Counter adds floats as well
+                self._waited[event.cause] = self._waited.get(event.cause, 0.0) + event.seconds
 
     def __repr__(self) -> str:
         return "Metrics()"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
+        with self._lock:
+            return {name: copy.copy(value) for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -111,25 +126,34 @@ class _Histogram:
     """Latencies in buckets that grow geometrically: fixed memory, whatever the number of calls."""
 
     def __init__(self) -> None:
-        self._buckets: Counter[int] = Counter()
+        self._buckets: dict[int, int] = {}
+        self._count = 0
         self._sum = self._max = 0.0
 
     def add(self, seconds: float) -> None:
-        self._buckets[math.ceil(math.log(max(seconds, _SMALLEST) / _SMALLEST, _GROWTH))] += 1
+        bucket = math.ceil(math.log(seconds / _SMALLEST) * _BUCKETS_PER_E) if seconds > _SMALLEST else 0
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+        self._count += 1
         self._sum += seconds
         self._max = max(self._max, seconds)
 
     def mean(self) -> float:
-        return float(self._sum / max(1, self._buckets.total()))
+        return self._sum / max(1, self._count)
 
     def percentiles(self) -> dict[str, float]:
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
         return {name: self._percentile(share) for name, share in shares.items()} | {"max": self._max}
 
     def _percentile(self, share: float) -> float:
-        wanted, seen = share * self._buckets.total(), 0
+        """Return the latency that this share of the calls did not exceed (nearest rank)."""
+        wanted, seen = share * self._count, 0
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= wanted:
-                return min(self._max, _SMALLEST * _GROWTH ** (bucket - 0.5))
+                return min(self._max, _SMALLEST * math.pow(_GROWTH, bucket - 0.5))
         return 0.0
+
+    def __copy__(self) -> _Histogram:
+        twin = _Histogram()
+        vars(twin).update(vars(self), _buckets=dict(self._buckets))
+        return twin

@@ -34,7 +34,8 @@ class Retry:
         throttled_base_delay: seconds, in place of `base_delay` after a 429.
         throttled_max_delay: seconds, in place of `max_delay` after a 429.
         max_retry_after: seconds; a server that asks for more makes the call fail at once, with the hint in the error.
-        retry_on: decides for an `LLMError`: `True`, `False`, or a number of seconds to wait; default: its `retryable`.
+        retry_on: decides for an `LLMError`: `True`, `False`, or a number of seconds to wait, which then counts instead of
+            backoff and hints; default: its `retryable`.
 
     Raises:
         ConfigurationError: a setting that cannot work.
@@ -88,26 +89,30 @@ class Retry:
 
     def _delay(self, runtime: Runtime, request: Request, error: LLMError) -> float | None:
         """Return the seconds to wait before the next attempt, `None` for no more attempts."""
-        verdict = self.retry_on(error) if self.retry_on else error.retryable
-        if verdict is False or request.attempt >= self.attempts or (request.deltas and request.deltas.delivered):
+        if request.attempt >= self.attempts or (request.deltas is not None and request.deltas.delivered):
             return None
-        if verdict is not True:
-            delay = float(verdict)
+        verdict = error.retryable if self.retry_on is None else self.retry_on(error)
+        if verdict is False:
+            return None
+        if verdict is True:
+            delay = self._backoff(runtime, request.attempt, error)
         else:
-            delay = self._backoff(runtime, request.attempt, throttled=isinstance(error, RateLimitError))
-            hint = error.retry_after
-            if hint is not None:
-                if hint > self.max_retry_after:
-                    return None
-                delay = max(delay, hint * (1 + _HINT_JITTER * runtime.random()))
-        if request.deadline is not None and runtime.now() + delay >= request.deadline:
+            delay = positive("Retry", "the answer of retry_on (where not True or False)", verdict, zero=True)
+        if delay is None or (request.deadline is not None and runtime.now() + delay >= request.deadline):
             return None
         return delay
 
-    def _backoff(self, runtime: Runtime, attempt: int, *, throttled: bool) -> float:
+    def _backoff(self, runtime: Runtime, attempt: int, error: LLMError) -> float | None:
+        throttled = isinstance(error, RateLimitError)
         base = self.throttled_base_delay if throttled else self.base_delay
         cap = self.throttled_max_delay if throttled else self.max_delay
-        return runtime.random() * min(base * 2.0 ** min(attempt - 1, 60), cap)
+        delay = runtime.random() * min(base * 2.0 ** min(attempt - 1, 60), cap)
+        hint = error.retry_after
+        if hint is None or not hint > 0:
+            return delay
+        if hint > self.max_retry_after:
+            return None
+        return max(delay, hint * (1 + _HINT_JITTER * runtime.random()))
 
     def __repr__(self) -> str:
         return f"Retry(attempts={self.attempts})"
