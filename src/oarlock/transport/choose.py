@@ -47,7 +47,7 @@ def make_transport(spec: object = None, **options: Any) -> Transport:
         from oarlock.transport.httpx2_transport import Httpx2Transport
 
         return Httpx2Transport(TransportOptions(**options), client=spec)
-    if all(callable(getattr(spec, verb, None)) for verb in VERBS):
+    if not isinstance(spec, type) and all(callable(getattr(spec, verb, None)) for verb in VERBS):
         if options:
             raise ConfigurationError("options cannot be given along with a transport object: give them to the object.")
         return cast("Transport", spec)

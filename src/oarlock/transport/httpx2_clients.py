@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncGenerator, Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.transport.failures import FOREVER
@@ -17,7 +17,7 @@ from oarlock.transport.failures import FOREVER
 if TYPE_CHECKING:
     from oarlock.transport.options import TransportOptions
 
-__all__ = ["Clients", "Deadline"]
+__all__ = ["Clients", "Deadline", "check_time"]
 
 _held = threading.local()
 
@@ -40,6 +40,13 @@ class Deadline:
 
     def __exit__(self, *_: object) -> None:
         _held.until = self._outer
+
+
+def check_time() -> None:
+    """Raise `TimeoutError` if the thread's deadline has passed: for clients whose reads are not cut to it."""
+    until: float | None = getattr(_held, "until", None)
+    if until is not None and monotonic() > until:
+        raise TimeoutError("the time for the whole exchange is over")
 
 
 def _left(timeout: float | None) -> float | None:
@@ -96,6 +103,43 @@ class _Backend:
         return _Stream(self._backend.connect_tcp(host, port, _left(timeout), local_address, socket_options))
 
 
+class _AsyncStream:
+    """httpcore2's network stream that also closes when a TLS handshake is cancelled (httpcore2 2.16 leaves it open)."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.read = stream.read
+        self.write = stream.write
+        self.aclose = stream.aclose
+        self.get_extra_info = stream.get_extra_info
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> _AsyncStream:
+        try:
+            return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        except asyncio.CancelledError:
+            await self._stream.aclose()
+            raise
+
+
+class _AsyncBackend:
+    """httpcore2's network for asyncio, with the streams above."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> _AsyncStream:
+        return _AsyncStream(await self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+
 class Clients:
     """A blocking pool for all threads, and an async pool for each event loop."""
 
@@ -120,6 +164,7 @@ class Clients:
                 self._blocking = httpx2.HTTPTransport(**self._settings())
                 # httpcore2 takes a network backend, httpx2 does not pass one on; without it headers may drip for ever.
                 self._blocking._pool._network_backend = _Backend(httpcore2.SyncBackend())  # noqa: SLF001
+                finalize(self, _close_in, os.getpid(), self._blocking)
             return self._blocking
 
     async def asynchronous(self) -> Any:
@@ -129,9 +174,11 @@ class Clients:
         if found is None:
             with self._locks.setdefault(os.getpid(), threading.Lock()):
                 self._forget_parent()
+                import httpcore2
                 import httpx2
 
-                transport = httpx2.AsyncHTTPTransport(**self._settings())
+                transport: Any = httpx2.AsyncHTTPTransport(**self._settings())
+                transport._pool._network_backend = _AsyncBackend(httpcore2.AnyIOBackend())  # noqa: SLF001  see blocking()
                 found = self._loops[loop] = transport, _closes_with_loop(transport)
             await found[1].__anext__()
         return found[0]
@@ -166,6 +213,12 @@ class Clients:
         found = self._loops.pop(asyncio.get_running_loop(), None)
         if found is not None:
             await found[1].aclose()
+
+
+def _close_in(pid: int, transport: Any) -> None:
+    """Close a blocking pool that nobody uses any more, in the process that opened it."""
+    if pid == os.getpid():
+        transport.close()
 
 
 async def _closes_with_loop(transport: Any) -> AsyncGenerator[None, None]:

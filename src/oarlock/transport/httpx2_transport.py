@@ -10,7 +10,7 @@ from oarlock.contract.errors import ConfigurationError, OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.transport.body import Body, check_headers, too_large
 from oarlock.transport.failures import limit_of, unsendable
-from oarlock.transport.httpx2_clients import Clients, Deadline
+from oarlock.transport.httpx2_clients import Clients, Deadline, check_time
 from oarlock.transport.httpx2_errors import translate
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
@@ -151,7 +151,7 @@ class Httpx2Transport:
 class Httpx2Stream:
     """A response that httpx2 is still receiving; read it in the colour in which it was opened."""
 
-    __slots__ = ("_body", "_limits", "_options", "_pieces", "_request", "_response", "headers", "status")
+    __slots__ = ("_body", "_closed", "_limits", "_options", "_pieces", "_request", "_response", "headers", "status")
 
     def __init__(self, response: Any, outgoing: Any, request: HttpRequest, options: TransportOptions) -> None:
         self._response = response
@@ -159,6 +159,7 @@ class Httpx2Stream:
         self._options = options
         self._limits: dict[str, float | None] = outgoing.extensions["timeout"]
         self._pieces: Any = None
+        self._closed = False
         self.status: int = response.status_code
         where = endpoint(request.url)
         self.headers = Headers(response.headers.multi_items())
@@ -208,7 +209,8 @@ class Httpx2Stream:
     def _next(self) -> bytes:
         if self._pieces is None:
             self._pieces = self._response.iter_raw()
-        while not self._body.full and (data := next(self._pieces, None)) is not None:
+        while not (self._body.full or self._closed) and (data := next(self._pieces, None)) is not None:
+            check_time()
             if piece := self._body.feed(data):
                 return piece
         return self._end()
@@ -216,22 +218,24 @@ class Httpx2Stream:
     async def _anext(self) -> bytes:
         if self._pieces is None:
             self._pieces = self._response.aiter_raw()
-        while not self._body.full and (data := await anext(self._pieces, None)) is not None:
+        while not (self._body.full or self._closed) and (data := await anext(self._pieces, None)) is not None:
             if piece := self._body.feed(data):
                 return piece
         return self._end()
 
     def _end(self) -> bytes:
-        if not self._body.full:
+        if not (self._body.full or self._closed):
             self._body.finish()
         return b""
 
     def close(self) -> None:
         """Give the connection back or drop it; safe to call twice, never raises."""
+        self._closed = True
         with contextlib.suppress(Exception):  # closing must not hide what happened before; nothing is left to do
             self._response.close()
 
     async def aclose(self) -> None:
         """Give the connection back or drop it; safe to call twice, never raises."""
+        self._closed = True
         with contextlib.suppress(Exception):  # closing must not hide what happened before; nothing is left to do
             await self._response.aclose()
