@@ -1,0 +1,256 @@
+"""CrewAI's module paths: what is there is Oarlock's own; what is not says so."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pickle
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oarlock
+from oarlock import ConfigurationError
+from oarlock.compat import as_crewai, install_as_crewai, uninstall
+from oarlock.testing import ScriptedLLM
+
+PATHS = {
+    "crewai": ["Agent", "BaseLLM", "Crew", "CrewOutput", "Process", "Task", "TaskOutput"],
+    "crewai.agent": ["Agent"],
+    "crewai.crew": ["Crew"],
+    "crewai.crews": ["CrewOutput"],
+    "crewai.crews.crew_output": ["CrewOutput"],
+    "crewai.llm": ["BaseLLM"],
+    "crewai.llms.base_llm": ["BaseLLM"],
+    "crewai.process": ["Process"],
+    "crewai.task": ["Task"],
+    "crewai.tasks": ["TaskOutput"],
+    "crewai.tasks.task_output": ["TaskOutput"],
+    "crewai.tools": ["BaseTool", "tool"],
+    "crewai.tools.base_tool": ["BaseTool", "tool"],
+}
+ELSEWHERE = {
+    "crewai.agents.parser": {
+        "AgentAction": "oarlock.agents.outputs.AgentAction",
+        "AgentFinish": "oarlock.agents.outputs.AgentFinish",
+    },
+    "crewai.types.usage_metrics": {"UsageMetrics": "oarlock.contract.reply.Usage"},
+    "crewai.utilities.llm_utils": {"create_llm": "oarlock.compat.crewai.utilities.llm_utils.create_llm"},
+}
+
+
+@pytest.fixture(autouse=True)
+def clean() -> Iterator[None]:
+    uninstall()
+    yield
+    uninstall()
+
+
+@pytest.fixture
+def names() -> Iterator[None]:
+    with as_crewai(force=True):
+        yield
+
+
+def at(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_paths(module: str, names: None) -> None:
+    found = importlib.import_module(module)
+    assert sorted(set(found.__all__) - {"__version__"}) == sorted(PATHS[module])
+    for name in PATHS[module]:
+        assert getattr(found, name) is getattr(oarlock, name)
+    assert found is sys.modules[f"oarlock.compat.{module}"]
+
+
+@pytest.mark.parametrize("module", ELSEWHERE)
+def test_paths_of_what_is_no_root_name(module: str, names: None) -> None:
+    found = importlib.import_module(module)
+    assert found.__all__ == list(ELSEWHERE[module])
+    for name, home in ELSEWHERE[module].items():
+        assert getattr(found, name) is at(home)
+
+
+def test_every_module_is_listed_here() -> None:
+    folder = Path(oarlock.__file__).parent / "compat" / "crewai"
+    files = {file.relative_to(folder.parent).with_suffix("") for file in folder.rglob("*.py")}
+    modules = {".".join(file.parts).removesuffix(".__init__") for file in files}
+    empty = {"crewai.agents", "crewai.llms", "crewai.types", "crewai.utilities"}
+    assert modules == {*PATHS, *ELSEWHERE, *empty}
+
+
+def test_import_statements(names: None) -> None:
+    namespace: dict[str, Any] = {}
+    exec("import crewai, crewai.tools.base_tool as base\nfrom crewai import *\nfrom crewai import tools", namespace)
+    assert namespace["Agent"] is oarlock.Agent
+    assert namespace["base"].BaseTool is oarlock.BaseTool
+    assert namespace["tools"] is namespace["crewai"].tools
+    assert "Agent" in dir(namespace["crewai"])
+
+
+def test_the_modules_specs_stay_their_own(names: None) -> None:
+    tools = importlib.import_module("crewai.tools")
+    assert tools.__name__ == tools.__spec__.name == "oarlock.compat.crewai.tools"
+    assert tools.__spec__.loader is tools.__loader__
+    assert importlib.reload(tools) is tools
+
+
+def test_the_version_names_both(names: None) -> None:
+    import crewai  # type: ignore[import-not-found,unused-ignore]
+
+    assert crewai.__version__ == f"1.15.0+oarlock.{oarlock.__version__}"
+
+
+def test_pickles_name_oarlock(names: None) -> None:
+    usage = importlib.import_module("crewai.types.usage_metrics").UsageMetrics(prompt_tokens=3)
+    data = pickle.dumps(usage)
+    assert b"crewai" not in data
+    assert pickle.loads(data) == usage
+
+
+# What is not there.
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("from crewai import Flow", "crewai.Flow is not in Oarlock: split the work into tasks of a Crew."),
+        ("from crewai.flow.flow import Flow, start", "crewai.flow is not in Oarlock: split"),
+        ("import crewai.memory", "crewai.memory is not in Oarlock: give an agent"),
+        ("from crewai.knowledge.source import string_knowledge_source", "crewai.knowledge is not in Oarlock"),
+        ("from crewai import Knowledge", "crewai.Knowledge is not in Oarlock"),
+        (
+            "from crewai.project import CrewBase, agent, crew",
+            "crewai.project is not in Oarlock: build the Crew in Python",
+        ),
+        ("from crewai import LLM", r"crewai.LLM is not in Oarlock: .* oarlock.ChatLLM\(model, base_url, auth=...\)"),
+        ("from crewai import Agnet", "crewai.Agnet is not in Oarlock: did you mean 'Agent'?"),
+        ("from crewai.tools import tol", "crewai.tools.tol is not in Oarlock: did you mean 'tool'?"),
+        ("from crewai.types import streaming", "crewai.types.streaming is not in Oarlock."),
+        ("from crewai import zzz", "crewai.zzz is not in Oarlock: crewai has Agent, BaseLLM, "),
+        ("import crewai_tools", "crewai_tools is not in Oarlock: write a function and mark it with @tool"),
+        ("from crewai_tools import SerperDevTool", "crewai_tools is not in Oarlock"),
+    ],
+)
+def test_what_is_missing(statement: str, words: str, names: None) -> None:
+    with pytest.raises(ModuleNotFoundError, match=words.replace("?", r"\?")):
+        exec(statement)
+
+
+def test_a_missing_name_in_a_leaf_module(names: None) -> None:
+    with pytest.raises(ImportError, match=r"cannot import name 'LiteAgent' from 'oarlock\.compat\.crewai\.agent'"):
+        exec("from crewai.agent import LiteAgent")
+
+
+def test_attributes_that_are_missing(names: None) -> None:
+    module = importlib.import_module("crewai")
+    assert not hasattr(module, "Flow")
+    with pytest.raises(AttributeError, match=r"crewai\.Flow is not in Oarlock: split"):
+        module.Flow
+
+
+def test_probing_imports_work(names: None) -> None:
+    namespace: dict[str, Any] = {}
+    exec("try:\n    from crewai.flow.flow import Flow\nexcept ImportError:\n    Flow = None", namespace)
+    assert namespace["Flow"] is None
+
+
+def test_other_modules_are_not_touched(names: None) -> None:
+    assert importlib.util.find_spec("json") is not None
+    with pytest.raises(ModuleNotFoundError, match="No module named 'crewaix'"):
+        importlib.import_module("crewaix")
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'oarlock\.compat\.nothing'"):
+        importlib.import_module("oarlock.compat.nothing")
+
+
+def test_a_companion_package_that_is_there_is_used(
+    names: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crewai_tools.py").write_text("HERE = True\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        assert importlib.import_module("crewai_tools").HERE
+    finally:
+        sys.modules.pop("crewai_tools", None)
+
+
+# Installing and uninstalling.
+
+
+def ours() -> list[Any]:
+    return [finder for finder in sys.meta_path if type(finder).__module__ == "oarlock.compat.install"]
+
+
+def test_installing_twice_is_installing_once() -> None:
+    assert install_as_crewai(force=True)
+    assert install_as_crewai()
+    assert len(ours()) == 1
+    uninstall()
+    uninstall()
+    assert ours() == []
+
+
+def test_uninstalling_leaves_nothing() -> None:
+    before = list(sys.meta_path)
+    with as_crewai(force=True) as installed:
+        assert installed
+        module = importlib.import_module("crewai.tools")
+    assert sys.meta_path == before
+    assert [name for name in sys.modules if name.partition(".")[0] == "crewai"] == []
+    assert module.tool is oarlock.tool
+    with as_crewai(force=True):
+        assert importlib.import_module("crewai.tools") is module
+
+
+def test_the_block_leaves_an_outer_installation_alone() -> None:
+    install_as_crewai(force=True)
+    with as_crewai():
+        pass
+    assert len(ours()) == 1
+
+
+def test_installing_from_many_threads() -> None:
+    results: list[Any] = []
+    gate = threading.Barrier(16)
+
+    def work() -> None:
+        gate.wait()
+        install_as_crewai(force=True)
+        results.append(importlib.import_module("crewai.crews.crew_output").CrewOutput)
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(results) == {oarlock.CrewOutput}
+    assert len(results) == 16
+    assert len(ours()) == 1
+
+
+# create_llm
+
+
+def create_llm(value: Any) -> Any:
+    return at("oarlock.compat.crewai.utilities.llm_utils.create_llm")(value)
+
+
+def test_create_llm_returns_what_it_is_given() -> None:
+    llm = ScriptedLLM(["Hello"])
+    assert create_llm(llm) is llm
+
+
+@pytest.mark.parametrize("value", [None, "gpt-4o", "openai/gpt-4o", "", ScriptedLLM, {"model": "gpt-4o"}, 7])
+def test_create_llm_makes_nothing_up(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-to-be-used-at-all")
+    with pytest.raises(ConfigurationError, match="create_llm") as caught:
+        create_llm(value)
+    if value is not ScriptedLLM:
+        assert "ChatLLM(model, base_url, auth=...)" in str(caught.value)
