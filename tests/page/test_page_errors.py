@@ -88,7 +88,7 @@ async def test_failures_on_an_event_loop(name: str, serve: Any) -> None:
 def test_a_timeout(name: str, serve: Any, impatient: None) -> None:
     llm = page_llm(name, serve(Hang()).url)
 
-    with pytest.raises(TimeoutError, match="^LLM request timed out$"):
+    with pytest.raises(TimeoutError, match=r"^LLM request timed out$"):
         llm.call("Hi")
 
     error = raised_in_crew(llm)
@@ -108,7 +108,7 @@ def closed_port() -> Iterator[str]:
 @pytest.mark.parametrize("name", CATCHING)
 def test_a_refused_connection(name: str, closed_port: str) -> None:
     llm = page_llm(name, closed_port)
-    with pytest.raises(RuntimeError, match="^LLM request failed: "):
+    with pytest.raises(RuntimeError, match=r"^LLM request failed: "):
         llm.call("Hi")
     error = raised_in_crew(llm)
     assert isinstance(error, ConnectionFailedError)
