@@ -34,39 +34,56 @@ class ThreadPool:
         if os.getpid() != self._pid:
             self._reset()
         with self._lock:
+            if self._idle:
+                self._idle -= 1  # one of the idle threads is now promised this work
+            elif not self._start_thread():
+                self._backlog += 1
             self._queue.put((future, lambda: context.run(call, *args)))
-            if self._queue.qsize() > self._idle and (self.size is None or self._threads < self.size):
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"{self.name}-{self._threads}", daemon=True).start()
         return future
+
+    def _start_thread(self) -> bool:
+        """Start a thread, promised one piece of work; return whether that was possible."""
+        if self.size is not None and self._threads >= self.size:
+            return False
+        try:
+            threading.Thread(target=self._work, name=f"{self.name}-{self._threads + 1}", daemon=True).start()
+        except RuntimeError:  # the system gives no more threads: those there are take turns
+            if not self._threads:
+                raise
+            return False
+        self._threads += 1
+        return True
 
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._threads = 0
-        self._idle = 0
+        self._idle = 0  # threads that wait and are promised no work
+        self._backlog = 0  # work that is promised to no thread: the next to become free takes it
 
     def _work(self) -> None:
-        while (work := self._next()) is not None:
+        work: _Work | None = self._queue.get()  # it was promised, so it is there
+        while work is not None:
             _finish(*work)
             del work  # keeps nothing of a finished call alive while idle
+            work = self._next()
 
     def _next(self) -> _Work | None:
         with self._lock:
+            if self._backlog:
+                self._backlog -= 1
+                return self._queue.get()
             self._idle += 1
         try:
-            work = self._queue.get(timeout=_IDLE_SECONDS)
+            return self._queue.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
             with self._lock:
-                self._idle -= 1
-                if self._queue.empty():
+                if self._idle:
+                    self._idle -= 1
                     self._threads -= 1
                     return None
-            return self._next()
-        with self._lock:
-            self._idle -= 1
-        return work
+            return self._queue.get()  # promised at the last moment
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ThreadPool, (self.size, self.name)
