@@ -72,6 +72,9 @@ class AsyncRuntime:
                 task.cancel()
             await asyncio.wait(tasks)
             raise
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # counts as seen: only the first failure is raised, and asyncio logs no other
         return [task.result() for task in tasks]
 
     async def step(self, kind: str, name: str, job: Job[T]) -> T:

@@ -61,7 +61,7 @@ class BlockingRuntime:
         return uuid.uuid4().hex
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251  this is the blocking colour
+        time.sleep(max(0.0, seconds))  # noqa: ASYNC251  this is the blocking colour
 
     async def invoke(
         self,
