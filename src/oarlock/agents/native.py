@@ -9,6 +9,7 @@ from oarlock.agents.prompts import ANSWER_NOW
 from oarlock.agents.work import Work
 from oarlock.contract.errors import StepsExhaustedError
 from oarlock.contract.reply import Reply, ToolCall
+from oarlock.runtime import Job
 from oarlock.tools import ToolAnswer, guarded_functions, run_tool
 
 __all__ = ["run_native"]
@@ -40,10 +41,10 @@ async def run_native(work: Work) -> str:
 
 
 async def _run_tools(work: Work, reply: Reply) -> list[ToolAnswer]:
-    def job(call: ToolCall) -> functools.partial[object]:
+    def job(call: ToolCall) -> Job[ToolAnswer]:
         return functools.partial(run_tool, work.runtime, work.tools, call)
 
-    return await work.runtime.gather(*(job(call) for call in reply.tool_calls))  # type: ignore[arg-type]
+    return await work.runtime.gather(*(job(call) for call in reply.tool_calls))
 
 
 async def answer_now(work: Work) -> str:
