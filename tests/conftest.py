@@ -17,8 +17,8 @@ settings.load_profile("tests")
 _attempts: list[str] = []
 
 
-class NetworkIsOff(RuntimeError):
-    """A test tried to reach something else than this machine."""
+class NetworkIsOff(OSError):
+    """A test tried to reach something else than this machine. An `OSError`, so that clients close their sockets."""
 
 
 def _watch(event: str, args: tuple[Any, ...]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from oarlock._lazy import lazy_names
 
 if TYPE_CHECKING:
     from oarlock.testing.endpoint import (
+        Answer,
         Drop,
         Hang,
         JwtIssuer,
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from oarlock.testing.virtual import VirtualRuntime
 
 __all__ = [
+    "Answer",
     "Drop",
     "FunctionLLM",
     "Hang",
@@ -36,18 +39,14 @@ __all__ = [
     "require_header",
 ]
 
-_HOMES = {
-    "FunctionLLM": "scripted",
-    "ScriptExhaustedError": "scripted",
-    "ScriptedLLM": "scripted",
-    "VirtualRuntime": "virtual",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'endpoint')}"), name)
+__getattr__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(__all__, "endpoint"),
+        **dict.fromkeys(("FunctionLLM", "ScriptExhaustedError", "ScriptedLLM"), "scripted"),
+        "VirtualRuntime": "virtual",
+    },
+)
 
 
 def __dir__() -> list[str]:
