@@ -46,7 +46,7 @@ class Gcra:
     def take(self, start: float, weight: int) -> int:
         """Let `weight` units pass at `start`, not before `earliest(weight)`; return a ticket for `settle`."""
         self._count += 1
-        if start >= self._origin + self._units * self._interval:
+        if start > self._origin + self._units * self._interval:  # not at it: its rounding would add up
             self._origin, self._units = start, weight
             self._lows, self._spared = [(self._count, 0)], 0
         else:
