@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from itertools import chain
 from typing import Protocol
 
 from oarlock.contract.errors import ConnectionFailedError, ReplyTooLarge, ResponseFormatError
 from oarlock.contract.http import Headers
+from oarlock.transport.naming import endpoint
 
 __all__ = ["Body", "check_headers", "content_decoder"]
 
@@ -130,10 +132,10 @@ class Body:
             self._decoder.finish()
 
 
-def check_headers(headers: Headers, cap: int, where: str) -> None:
+def check_headers(headers: Headers, cap: int, url: str) -> None:
     """Refuse headers whose names and values add up to more than `cap` bytes."""
-    if sum([len(name) + len(value) for name, value in headers.pairs()]) > cap:
-        raise too_large(where, "headers", "max_headers", cap)
+    if sum(map(len, chain.from_iterable(headers.pairs()))) > cap:
+        raise too_large(endpoint(url), "headers", "max_headers", cap)
 
 
 def too_large(where: str, what: str, setting: str, cap: int) -> ReplyTooLarge:

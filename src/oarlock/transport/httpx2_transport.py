@@ -163,7 +163,7 @@ class Httpx2Stream:
         self.status: int = response.status_code
         where = endpoint(request.url)
         self.headers = Headers(response.headers.multi_items())
-        check_headers(self.headers, options.max_headers, where)
+        check_headers(self.headers, options.max_headers, request.url)
         cut = self.status >= 400
         cap = options.max_error_body if cut else options.max_body
         length = self.headers.get("content-length", "")
