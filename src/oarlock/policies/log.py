@@ -68,7 +68,7 @@ class Log:
         self.logger.info(
             "answered in %.2f s: %s, %d + %d tokens%s, %d tool calls",
             seconds,
-            scrub(reply.finish_reason or "done"),
+            scrub(str(reply.finish_reason or "done")),
             reply.usage.prompt_tokens,
             reply.usage.completion_tokens,
             " (estimated)" if reply.usage.estimated else "",
