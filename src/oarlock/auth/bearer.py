@@ -132,6 +132,8 @@ class BearerToken:
         if token is None or token.expires_at > wall_time:
             return None
         when = datetime.fromtimestamp(max(0.0, token.expires_at), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        if self._source is not None:
+            return f"The token function gave a token that had expired at {when}."
         return f"The token expired at {when}: give BearerToken a new one, or a function that fetches one."
 
     def __repr__(self) -> str:
