@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from oarlock.runtime.streams import AsyncStream, Stream, hand_over
 from oarlock.testing import VirtualRuntime
 
 
-def work(log: list[Any], count: int = 3) -> Coroutine[Any, Any, str]:
+def work(log: list[Any], count: int = 3) -> Callable[[], Coroutine[Any, Any, str]]:
     async def run() -> str:
         try:
             for number in range(count):
@@ -22,18 +22,24 @@ def work(log: list[Any], count: int = 3) -> Coroutine[Any, Any, str]:
         finally:
             log.append("closed")
 
-    return run()
+    return run
 
 
-def fails() -> Coroutine[Any, Any, str]:
+def fails() -> Callable[[], Coroutine[Any, Any, str]]:
     async def run() -> str:
         await hand_over(0)
         raise KeyError("x")
 
-    return run()
+    return run
 
 
 class TestBlocking:
+    def test_a_stream_that_nobody_reads_does_nothing(self):
+        log: list[Any] = []
+        Stream[int, str](work(log))
+        Stream[int, str](work(log)).close()
+        assert log == []
+
     def test_items_then_the_reply(self) -> None:
         stream = Stream[int, str](work([]))
         assert list(stream) == [0, 1, 2]
@@ -91,7 +97,7 @@ class TestBlocking:
                 await hand_over(item * 10)
             return "outer"
 
-        assert list(Stream[int, str](outer())) == [0, 10, 20]
+        assert list(Stream[int, str](outer)) == [0, 10, 20]
 
     def test_an_abandoned_one_is_cleaned_up(self) -> None:
         log: list[Any] = []
@@ -122,7 +128,7 @@ class TestAsync:
                 await hand_over(await asyncio.wait_for(asyncio.sleep(0, number), 10))
             return "whole"
 
-        stream = AsyncStream[int, str](run())
+        stream = AsyncStream[int, str](run)
         assert [item async for item in stream] == [0, 1, 2]
         assert stream.reply == "whole"
 
@@ -157,7 +163,7 @@ class TestAsync:
                 log.append("clean")
             return "whole"
 
-        async with AsyncStream[int, str](run()) as stream:
+        async with AsyncStream[int, str](run) as stream:
             assert await anext(stream) == 1
         assert log == ["clean"]
 
@@ -176,7 +182,7 @@ class TestAsync:
                 raise KeyError("broken")
             return "whole"
 
-        stream = AsyncStream[int, str](run())
+        stream = AsyncStream[int, str](run)
         await anext(stream)
         with pytest.raises(KeyError):
             await stream.aclose()
@@ -189,7 +195,7 @@ class TestAsync:
                 await hand_over(2)
             return "whole"
 
-        stream = AsyncStream[int, str](run())
+        stream = AsyncStream[int, str](run)
         await anext(stream)
         with pytest.raises(RuntimeError, match="while closing"):
             await stream.aclose()
@@ -212,7 +218,7 @@ class TestAsync:
             return "whole"
 
         async def consume() -> None:
-            async for item in AsyncStream[int, str](run()):
+            async for item in AsyncStream[int, str](run):
                 log.append(f"takes {item}")  # noqa: PERF401
 
         consumer = asyncio.ensure_future(consume())
@@ -232,7 +238,7 @@ class TestAsync:
                 log.append("clean")
             return "whole"
 
-        stream = AsyncStream[int, str](run())
+        stream = AsyncStream[int, str](run)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.01):
                 await anext(stream)
@@ -248,7 +254,7 @@ class TestAsync:
             await hand_over(2)
             return "whole"
 
-        assert [item async for item in AsyncStream[int, str](run())] == [1, 2]
+        assert [item async for item in AsyncStream[int, str](run)] == [1, 2]
 
     async def test_many_at_once(self) -> None:
         async def consume(number: int) -> list[int]:
@@ -258,7 +264,7 @@ class TestAsync:
                     await hand_over(number * 10 + step)
                 return "whole"
 
-            return [item async for item in AsyncStream[int, str](run())]
+            return [item async for item in AsyncStream[int, str](run)]
 
         each = await asyncio.gather(*(consume(number) for number in range(50)))
         assert each == [[number * 10 + step for step in range(5)] for number in range(50)]
@@ -271,4 +277,4 @@ class TestAsync:
                 await hand_over(runtime.now())
                 return "whole"
 
-            assert [item async for item in AsyncStream[float, str](run())] == [60]
+            assert [item async for item in AsyncStream[float, str](run)] == [60]

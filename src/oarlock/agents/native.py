@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 
 from oarlock.agents.prompts import ANSWER_NOW
@@ -41,10 +40,10 @@ async def run_native(work: Work) -> str:
 
 
 async def _run_tools(work: Work, reply: Reply) -> list[ToolAnswer]:
-    def job(call: ToolCall) -> Job[ToolAnswer]:
-        return functools.partial(run_tool, work.runtime, work.tools, call)
+    def job(number: int, call: ToolCall) -> Job[ToolAnswer]:
+        return lambda: run_tool(work.runtime, work.tools, call, idempotency_key=work.tool_key(number))
 
-    return await work.runtime.gather(*(job(call) for call in reply.tool_calls))
+    return await work.runtime.gather(*(job(number, call) for number, call in enumerate(reply.tool_calls)))
 
 
 async def answer_now(work: Work) -> str:

@@ -125,7 +125,7 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
     with scope(task=task.name, agent=assignment.role):
         emit(TaskStarted(number=number, description=assignment.description))
         started = runtime.now()
-        work = _work(runtime, assignment, context)
+        work = _work(runtime, assignment, context, number)
         try:
             answer = await _loop(work)
         except Exception as error:
@@ -145,7 +145,7 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
     return output
 
 
-def _work(runtime: Runtime, assignment: Assignment, context: str) -> Work:
+def _work(runtime: Runtime, assignment: Assignment, context: str, number: int) -> Work:
     return Work(
         runtime=runtime,
         role=assignment.role,
@@ -159,6 +159,7 @@ def _work(runtime: Runtime, assignment: Assignment, context: str) -> Work:
             },
         ],
         max_iter=assignment.agent.max_iter,
+        key=str(number),
         step_callbacks=assignment.step_callbacks,
         extras={"from_task": assignment.task, "from_agent": assignment.agent},
     )

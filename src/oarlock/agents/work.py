@@ -37,6 +37,7 @@ class Work:
         tools: by the names that the model uses.
         messages: the conversation so far.
         max_iter: most model calls.
+        key: tells this work from the others of its run.
         step_callbacks: called with each `AgentAction` and the `AgentFinish`.
         extras: further arguments for a `call()` that names them.
         usage: what it has cost so far.
@@ -49,6 +50,7 @@ class Work:
     tools: Mapping[str, BaseTool]
     messages: list[Message]
     max_iter: int
+    key: str = "1"
     step_callbacks: tuple[Callable[[Any], Any], ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
@@ -77,6 +79,10 @@ class Work:
         if watched:
             emit(CallFinished(model=model, seconds=self.runtime.now() - started, reply=reply))
         return reply
+
+    def tool_key(self, number: int) -> str:
+        """Return the idempotency key of a tool call of this turn: the same whenever this run is driven again."""
+        return f"{current_call().run_id}:{self.key}:{self.calls}:{number}"
 
     def say(self, text: str) -> None:
         """Add a message to the model."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from oarlock import Agent, BaseLLM, ChatLLM, ConfigurationError, Crew, LocalLLM, Task
 from oarlock.auth import ApiKey, BearerToken
 from oarlock.contract.errors import misspelt
+
+T = TypeVar("T")
 
 
 def run_crew_file(path: Path, inputs: Sequence[str]) -> None:
@@ -122,7 +124,7 @@ def _named(name: Any, known: Mapping[str, Any], where: str) -> Any:
     return known[name]
 
 
-def _built(kind: type[Any], where: str, settings: dict[str, Any]) -> Any:
+def _built(kind: type[T], where: str, settings: dict[str, Any]) -> T:
     try:
         return kind(**settings)
     except (ConfigurationError, TypeError) as error:

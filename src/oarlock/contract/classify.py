@@ -114,15 +114,16 @@ def _kind_of(status: int, code: str | None, message: str) -> tuple[type[LLMError
 def classify(error: BaseException, who: str = "The LLM") -> OarlockError:
     """Return an error of ours for whatever an LLM's own code raised; the original becomes its cause.
 
-    Looks, in this order, at: our own errors; a status on the error, on its response or on anything that caused it;
+    Looks, in this order, at: our own errors, also wrapped ones; a status on the error, on its response or on anything that caused it;
     the kind of a known library's or builtin error, or of what caused it; the sentences the page teaches.
 
     Args:
         error: what was raised.
         who: the LLM in words, to begin the message with.
     """
-    if isinstance(error, OarlockError):
-        return error
+    for link in _chain(error):
+        if isinstance(link, OarlockError) and (link is error or not isinstance(link, LLMError)):
+            return link  # also a limit of ours that the user's code wrapped in something else
     ours = _by_status(error, who) or _by_kind(error, who) or _by_text(error, who)
     ours.__cause__ = error
     return ours

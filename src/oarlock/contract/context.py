@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from oarlock.contract.replacing import replacer
 
 if TYPE_CHECKING:
     from oarlock.contract.events import Event
@@ -42,6 +42,7 @@ class CurrentCall:
     listener: Callable[[Event], None] | None = field(default=None, repr=False)
 
 
+_replaced = replacer(CurrentCall)
 _OUTSIDE = CurrentCall()
 _current: ContextVar[CurrentCall] = ContextVar("oarlock_call", default=_OUTSIDE)
 
@@ -56,15 +57,21 @@ def current_call() -> CurrentCall:
     return _current.get()
 
 
-@contextmanager
-def scope(**facts: Any) -> Iterator[CurrentCall]:
-    """Run a block with these facts changed. Do not hand items of a stream over inside."""
-    call = dataclasses.replace(_current.get(), **facts)
-    token = _current.set(call)
-    try:
-        yield call
-    finally:
-        _current.reset(token)
+class scope:  # noqa: N801  used like a function
+    """Run a block with these facts changed: `with scope(task="research"):`. Do not hand items of a stream over inside."""
+
+    __slots__ = ("_facts", "_token")
+
+    def __init__(self, **facts: Any) -> None:
+        self._facts = facts
+
+    def __enter__(self) -> CurrentCall:
+        call = _replaced(_current.get(), self._facts)
+        self._token = _current.set(call)
+        return call
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._token)
 
 
 def emit(event: Event) -> None:

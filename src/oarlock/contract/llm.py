@@ -216,14 +216,16 @@ class BaseLLM(ABC):
             LLMError: while iterating. `TruncatedStream`, with the text that had come, if it was cut.
         """
         request = self._request(messages, tools).replace(deltas=DeltaSink())
-        return Stream(self.handle_request(current_blocking(), request))
+        runtime = current_blocking()
+        return Stream(lambda: self.handle_request(runtime, request))
 
     def astream(
         self, messages: str | list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
     ) -> AsyncStream[Delta, Reply]:
         """Return the answer piece by piece: `async for delta in llm.astream("Hi"): print(delta)`; see `stream`."""
         request = self._request(messages, tools).replace(deltas=DeltaSink())
-        return AsyncStream(self.handle_request(current_async(), request))
+        runtime = current_async()
+        return AsyncStream(lambda: self.handle_request(runtime, request))
 
     def with_policies(self, *policies: Policy, order: str = "default") -> BaseLLM:
         """Return this LLM inside policies: retries, limits, deadlines, metrics, ...

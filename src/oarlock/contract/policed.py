@@ -13,11 +13,29 @@ from oarlock.contract.request import Request
 from oarlock.runtime import Runtime
 
 
+class _OfInner:
+    """An attribute that is read and written through to the LLM inside."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, outer: PolicedLLM | None, owner: type) -> Any:
+        return self if outer is None else getattr(outer.inner, self._name)
+
+    def __set__(self, outer: PolicedLLM, value: Any) -> None:
+        setattr(outer.inner, self._name, value)
+
+
 class PolicedLLM(BaseLLM):
     """What `llm.with_policies(...)` returns: the same LLM to ask, with policies around it.
 
     Everything it does not have itself (attributes and methods of your own class) it takes from the LLM inside.
     """
+
+    model = _OfInner()
+    temperature = _OfInner()
+    max_tokens = _OfInner()
+    stop = _OfInner()
 
     def __init__(
         self, inner: BaseLLM, present: Sequence[Policy], added: Sequence[Policy], *, order: str = "default"
@@ -25,8 +43,6 @@ class PolicedLLM(BaseLLM):
         if order not in ("default", "given"):
             raise ConfigurationError(f'order must be "default" or "given", not {order!r}.')
         self.inner = inner
-        self.model, self.temperature, self.max_tokens = inner.model, inner.temperature, inner.max_tokens
-        self.stop = inner._oarlock_stop  # noqa: SLF001
         together = merged(present, added)
         self.policies = in_default_order(together) if order == "default" else together
 

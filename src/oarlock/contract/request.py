@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from oarlock.contract.context import emit
 from oarlock.contract.events import Event
 from oarlock.contract.messages import Message, ToolSchema
+from oarlock.contract.replacing import replacer
 from oarlock.contract.reply import Delta
 from oarlock.runtime.streams import hand_over
 
@@ -70,13 +69,8 @@ class Request:
     observers: tuple[Callable[[Event], None], ...] = field(default=(), repr=False, compare=False)
 
     def replace(self, **changes: Any) -> Request:
-        """Return a copy with these fields changed. (Policies do it for every call: this takes half of dataclasses.replace.)"""
-        copy = _new(Request)
-        for write, value in zip(_WRITERS.values(), _fields_of(self), strict=True):
-            write(copy, value)
-        for name, value in changes.items():
-            _WRITERS[name](copy, value)
-        return copy
+        """Return a copy with these fields changed."""
+        return _replaced(self, changes)
 
     def emit(self, event: Event) -> None:
         """Tell the policies around, and whoever watches the run, what happens to this request."""
@@ -85,6 +79,4 @@ class Request:
         emit(event)
 
 
-_new = object.__new__
-_WRITERS = {one.name: vars(Request)[one.name].__set__ for one in dataclasses.fields(Request)}
-_fields_of = operator.attrgetter(*_WRITERS)
+_replaced = replacer(Request)

@@ -32,16 +32,38 @@ class StreamLeft(BaseException):
     """Ends the work behind an `AsyncStream` whose consumer has left early."""
 
 
-class Stream(Iterator[T], Generic[T, R]):
+class _Driven(Generic[T, R]):
+    """What both colours share: work that starts when somebody reads, and its result once it has ended."""
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, R]]) -> None:
+        self._start = start
+        self._started: Coroutine[Any, Any, R] | None = None
+        self._reply: R | None = None
+        self._ended = False
+
+    @property
+    def _work(self) -> Coroutine[Any, Any, R]:
+        if self._started is None:
+            self._started = self._start()
+        return self._started
+
+    @property
+    def reply(self) -> R:
+        """The assembled reply.
+
+        Raises:
+            RuntimeError: the stream has not ended, or not well.
+        """
+        if self._reply is None:
+            raise RuntimeError("The stream has not ended: read it to its end, then take `.reply`.")
+        return self._reply
+
+
+class Stream(_Driven[T, R], Iterator[T]):
     """Items as they come; `.reply` is the whole once the last one has come.
 
     Leaving early, with `close()` or as a context manager, ends the work behind it and frees its connection.
     """
-
-    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
-        self._work = work
-        self._reply: R | None = None
-        self._ended = False
 
     def __next__(self) -> T:
         if self._ended:
@@ -56,19 +78,11 @@ class Stream(Iterator[T], Generic[T, R]):
             raise
         return handed.item  # type: ignore[no-any-return]
 
-    @property
-    def reply(self) -> R:
-        """The assembled reply.
-
-        Raises:
-            RuntimeError: the stream has not ended, or not well.
-        """
-        return _whole(self._reply)
-
     def close(self) -> None:
         """End the stream early."""
         self._ended = True
-        self._work.close()
+        if self._started is not None:
+            self._started.close()
 
     def __enter__(self) -> Self:
         return self
@@ -77,16 +91,11 @@ class Stream(Iterator[T], Generic[T, R]):
         self.close()
 
 
-class AsyncStream(AsyncIterator[T], Generic[T, R]):
+class AsyncStream(_Driven[T, R], AsyncIterator[T]):
     """Items as they come, on the running event loop; `.reply` is the whole once the last one has come.
 
     Iterate in one task. Leaving early: `await stream.aclose()`, or use it with `async with`.
     """
-
-    def __init__(self, work: Coroutine[Any, Any, R]) -> None:
-        self._work = work
-        self._reply: R | None = None
-        self._ended = False
 
     async def __anext__(self) -> T:
         if self._ended:
@@ -101,20 +110,11 @@ class AsyncStream(AsyncIterator[T], Generic[T, R]):
             raise
         return handed.item  # type: ignore[no-any-return]
 
-    @property
-    def reply(self) -> R:
-        """The assembled reply.
-
-        Raises:
-            RuntimeError: the stream has not ended, or not well.
-        """
-        return _whole(self._reply)
-
     async def aclose(self) -> None:
         """End the stream early; waits until what is behind it has closed."""
-        if not self._ended:
-            self._ended = True
-            await _shut(self._work)
+        if not self._ended and self._started is not None:
+            await _shut(self._started)
+        self._ended = True
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,9 +162,3 @@ def _shut(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
             value, resume = (yield out), work.send
         except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
             value, resume = error, work.throw
-
-
-def _whole(reply: R | None) -> R:
-    if reply is None:
-        raise RuntimeError("The stream has not ended: read it to its end, then take `.reply`.")
-    return reply

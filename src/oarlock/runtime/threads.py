@@ -94,6 +94,10 @@ def _finish(future: Future[Any], call: Callable[[], Any]) -> None:
         return
     try:
         result = call()
+    except StopIteration as error:  # asyncio refuses to carry this one; a coroutine would turn it into the same
+        stopped = RuntimeError("the call raised StopIteration")
+        stopped.__cause__ = error
+        future.set_exception(stopped)
     except BaseException as error:  # noqa: BLE001  whatever it is belongs to whoever waits for the future
         future.set_exception(error)
     else:
