@@ -44,7 +44,7 @@ COLOURS = pytest.mark.parametrize("colour", ["call", "acall", "stream"])
         (BearerToken(lambda: ("k", 60)), require_bearer("k")),
         (Headers({"x-token": "k"}), require_header("x-token", "k")),
     ],
-    ids=repr,
+    ids=["key", "key-header", "token", "token-function", "headers"],
 )
 async def test_each_is_let_in(auth: Any, check: Any, colour: str) -> None:
     with LoopbackEndpoint("Hello.", auth=check) as endpoint:

@@ -161,6 +161,34 @@ def test_a_hint_reaches_those_who_wait_already(runtime: VirtualRuntime) -> None:
     assert asked[2] == pytest.approx(31, abs=0.1)  # no rush when the time is over
 
 
+def test_a_hint_may_leave_no_time_to_those_who_wait_already(runtime: VirtualRuntime) -> None:
+    asked: list[str] = []
+
+    async def model(runtime: Runtime, request: Request) -> Reply:
+        asked.append(str(request.messages[-1]["content"]))
+        if len(asked) == 1:
+            raise RateLimitError("slow down", status=429, retry_after=30)
+        return tokens(1)
+
+    handler = RateLimit(60, burst=1)(model)
+    ended: dict[str, tuple[float, float | None]] = {}
+
+    def job(name: str, deadline: float | None) -> Callable[[], Awaitable[None]]:
+        async def run() -> None:
+            hint: float | None = None
+            try:
+                await handler(runtime, request(name, deadline=deadline))
+            except RateLimitError as error:
+                hint = error.retry_after
+            ended[name] = runtime.now(), hint
+
+        return run
+
+    crowd(runtime, [job("a", None), job("b", None), job("c", 10), job("d", None)])
+    assert ended["c"] == (pytest.approx(10), pytest.approx(20))
+    assert asked == ["a", "b", "d"]
+
+
 def test_a_hint_of_more_than_a_minute_sends_those_away_who_wait(runtime: VirtualRuntime) -> None:
     async def model(runtime: Runtime, request: Request) -> Reply:
         raise RateLimitError("slow down", status=429, retry_after=600)

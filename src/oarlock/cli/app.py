@@ -23,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+_INTERRUPTED = 130  # the shell's exit code for Ctrl-C: 128 + SIGINT
+
 _debug = False  # set once by --debug, before a command runs
 
 
@@ -102,7 +104,11 @@ def run_app() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        _end("Interrupted.", 130)
+        _end("Interrupted.", _INTERRUPTED)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer has seen the Ctrl-C first
+            _end("Interrupted.", _INTERRUPTED)
+        raise
     except BrokenPipeError:  # the reader of our output has gone, as in `oarlock ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

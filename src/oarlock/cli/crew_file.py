@@ -23,7 +23,12 @@ def run_crew_file(path: Path, inputs: Sequence[str]) -> None:
         ConfigurationError: the file cannot be read, or something in it is wrong; the message says where.
     """
     crew = load_crew(path)
-    print(crew.kickoff(_inputs(inputs)))
+    try:
+        print(crew.kickoff(_inputs(inputs)))
+    except ConfigurationError as error:
+        if "needs an input" in str(error):
+            error.add_note("On the command line: --input NAME=VALUE.")
+        raise
 
 
 def load_crew(path: Path) -> Crew:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+from rich.box import ROUNDED
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -26,26 +28,69 @@ _DEADLINE = 80.0  # seconds for any one call, so that the demo ends within its m
 
 def run_demo(model: Path | None) -> None:
     """Start a local model behind a JWT check on loopback, and let the crew of the well-known page work with it."""
-    console = Console(highlight=False)
-    local = LocalLLM(model, context_window=1024, temperature=0.0, max_tokens=110)
-    issuer = JwtIssuer(secret=secrets.token_hex(32), lifetime=_TOKEN_LIFETIME)
-    metrics, renewals = Metrics(), Counter[str]()
-    console.print(f"Loading {Path(local.model).name}: a real language model, in this process, offline, with no key ...")
-    try:
-        local.load()
+    # One paragraph an answer: a small model repeats itself after that.
+    local = LocalLLM(model, context_window=1024, temperature=0.0, max_tokens=160, stop="\n\n")
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console.print(f"Loading {local.model}: a real language model, in this process, offline, with no key ...")
+    with local.load():
+        issuer = JwtIssuer(secret=secrets.token_hex(32), lifetime=_TOKEN_LIFETIME)
         with LoopbackEndpoint([_Gateway(local)], auth=issuer.check) as endpoint:
-            llm = ChatLLM(
-                "smollm2-135m",
-                endpoint.url,
-                auth=BearerToken(lambda: issuer.issue("demo")),
-                policies=[Deadline(_DEADLINE), Retry(), metrics],
-            )
-            _introduce(console, endpoint)
-            started = time.monotonic()
-            result = _watch(console, _crew(llm), renewals)
-            _conclude(console, result, metrics, renewals, len(endpoint.requests), time.monotonic() - started)
-    finally:
-        local.close()
+            _Demonstration(console, endpoint, issuer).run()
+
+
+class _Demonstration:
+    """The crew at work, and what it took."""
+
+    def __init__(self, console: Console, endpoint: LoopbackEndpoint, issuer: JwtIssuer) -> None:
+        self._console = console
+        self._endpoint = endpoint
+        self._metrics = Metrics()
+        self._sign_ins: Counter[str] = Counter()
+        self._llm = ChatLLM(
+            "smollm2-135m",
+            endpoint.url,
+            auth=BearerToken(lambda: issuer.issue("demo")),
+            policies=[Deadline(_DEADLINE), Retry(), self._metrics],
+        )
+
+    def run(self) -> None:
+        url = self._endpoint.url
+        self._console.print(f"It answers at {url}, to whoever signs in with a JWT. Tokens last {_TOKEN_LIFETIME:g} s.")
+        self._console.print()
+        started = time.monotonic()
+        result = self._watch(_crew(self._llm))
+        self._show(result)
+        self._sum_up(time.monotonic() - started)
+
+    def _watch(self, crew: Crew) -> CrewOutput:
+        with Steps(self._console, total=len(crew.tasks)) as steps:
+
+            def listen(event: Event) -> None:
+                if isinstance(event, SignedIn):
+                    self._sign_ins[event.why] += 1
+                steps.show(event)
+
+            return crew.kickoff(on_event=listen)
+
+    def _show(self, result: CrewOutput) -> None:
+        self._console.print()
+        for output in result.tasks_output:
+            self._console.print(f"[bold]{escape(output.agent)}[/bold]: {escape(output.description)}")
+            self._console.print(escape(output.raw.strip()))
+            self._console.print()
+
+    def _sum_up(self, seconds: float) -> None:
+        figures = self._metrics.get_metrics()
+        renewals = self._sign_ins.total() - self._sign_ins["first use"]
+        waits, waited = figures["waits"].get("retry", 0), figures["waiting"].get("retry", 0.0)
+        table = Table(title="What it took", title_justify="left", show_header=False)
+        table.box = ROUNDED if self._console.is_terminal else None
+        table.add_row("Model calls", f"{figures['total_calls']}, in {len(self._endpoint.requests)} requests")
+        table.add_row("Tokens", f"{figures['prompt_tokens']} read, {figures['completion_tokens']} written")
+        table.add_row("Sign-ins", f"{self._sign_ins['first use']}, and {renewals} renewals of an expired token")
+        table.add_row("Retries", f"{waits}, after waiting {waited:.1f} s")
+        table.add_row("Time", f"{seconds:.1f} s")
+        self._console.print(table)
 
 
 class _Gateway:
@@ -69,9 +114,9 @@ def _crew(llm: ChatLLM) -> Crew:
         backstory="You are a research assistant tasked with finding information.",
         llm=llm,
     )
-    writer = Agent(
-        role="Health Writer",
-        goal="Turn facts into advice",
+    coach = Agent(
+        role="Health Coach",
+        goal="Help people to move more",
         backstory="You write short, friendly texts for busy people.",
         llm=llm,
     )
@@ -81,44 +126,9 @@ def _crew(llm: ChatLLM) -> Crew:
         agent=researcher,
     )
     advice = Task(
-        description="Write a short piece of advice for somebody who sits at a desk all day.",
-        expected_output="Two or three friendly sentences",
-        agent=writer,
+        description="Suggest one easy exercise for somebody who sits at a desk all day.",
+        expected_output="One short paragraph",
+        agent=coach,
+        context=[],  # so small a model would repeat what it is shown
     )
-    return Crew(agents=[researcher, writer], tasks=[research, advice])
-
-
-def _introduce(console: Console, endpoint: LoopbackEndpoint) -> None:
-    console.print(f"It answers at {endpoint.url}, to whoever signs in with a JWT. Tokens last {_TOKEN_LIFETIME:g} s.")
-    console.print()
-
-
-def _watch(console: Console, crew: Crew, renewals: Counter[str]) -> CrewOutput:
-    with Steps(console, total=len(crew.tasks)) as steps:
-
-        def listen(event: Event) -> None:
-            if isinstance(event, SignedIn):
-                renewals[event.why] += 1
-            steps.show(event)
-
-        return crew.kickoff(on_event=listen)
-
-
-def _conclude(
-    console: Console, result: CrewOutput, metrics: Metrics, renewals: Counter[str], requests: int, seconds: float
-) -> None:
-    console.print()
-    for output in result.tasks_output:
-        console.print(f"[bold]{escape(output.agent)}[/bold]: {escape(output.description)}")
-        console.print(escape(output.raw.strip()), soft_wrap=not console.is_terminal)
-        console.print()
-    figures = metrics.get_metrics()
-    table = Table(title="What it took", title_justify="left", show_header=False)
-    table.add_row("Model calls", f"{figures['total_calls']}, in {requests} requests")
-    table.add_row("Tokens", f"{figures['prompt_tokens']} read, {figures['completion_tokens']} written")
-    table.add_row("Sign-ins", f"{renewals['first use']}, and {renewals.total() - renewals['first use']} renewals")
-    table.add_row(
-        "Retries", f"{figures['waits'].get('retry', 0)}, waiting {figures['waiting'].get('retry', 0.0):.1f} s"
-    )
-    table.add_row("Time", f"{seconds:.1f} s")
-    console.print(table)
+    return Crew(agents=[researcher, coach], tasks=[research, advice])

@@ -7,7 +7,8 @@ What the binding is like (2026.10), and what is done about it here:
 - Loading holds the interpreter's lock: all threads stand still meanwhile. Generating does not.
 - A generation can be stopped only from its callback, so each one streams, also where nobody watches, and reports on the
   prompt's progress. What a callback raises is swallowed.
-- Destroying a `Server` joins its thread: not possible in a forked child, so there it is never destroyed.
+- Destroying a `Server` joins threads, and some of them are the parent's in a forked child: there, none is destroyed, and
+  a child of a process that has loaded a model loads its own.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Generation:
 
     def __init__(self) -> None:
         self.stopped = False
+        self.silent = False  # at the program's exit nobody is told of the end, lest threads die with a traceback
         self._chunks: SimpleQueue[bytes | None] = SimpleQueue()
         self._ended = False
         self._error: BaseException | None = None
@@ -93,7 +95,8 @@ class Generation:
             self._error = _refused(error)
         finally:
             del engine  # before the end is told: whoever hears it may close the model
-            self._chunks.put(None)
+            if not self.silent:
+                self._chunks.put(None)
 
     def _put(self, chunk: bytes) -> bool:
         """Receive a piece from llama.cpp; `True` stops it."""
@@ -128,18 +131,16 @@ class Engine:
         self.usable = False
         running = list(self._running.values())
         for generation, _ in running:
-            generation.stop()
+            generation.stopped = generation.silent = True
         for _, future in running:
             with contextlib.suppress(Exception):
                 future.result(max(0.0, until - time.monotonic()))
-        if all(future.done() for _, future in running):
-            self._server = None
-        else:
-            self.abandon()
+        if not all(future.done() for _, future in running):
+            self.keep()
+        self._server = None
 
-    def abandon(self) -> None:
+    def keep(self) -> None:
         """Never destroy the server: in a forked child, or at exit with a generation that does not end."""
-        self.usable = False
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._server))
 
 
@@ -150,9 +151,12 @@ class _Models:
         self._loader = ThreadPool(1, "oarlock-load")
         self._engines: weakref.WeakValueDictionary[Settings, Engine] = weakref.WeakValueDictionary()
         self._prepared = False
+        self._forked = False
+        self._last: Any = None  # the future of the last load that was begun
 
     def get(self, settings: Settings) -> Engine:
-        engine: Engine = self._loader.submit(self._get, settings).result()
+        self._last = loading = self._loader.submit(self._get, settings)
+        engine: Engine = loading.result()
         return engine
 
     def _get(self, settings: Settings) -> Engine:
@@ -164,20 +168,37 @@ class _Models:
                 if hasattr(os, "register_at_fork"):
                     os.register_at_fork(after_in_child=self._after_fork)
             self._engines[settings] = engine = Engine(settings)
+            if self._forked:
+                engine.keep()
         return engine
 
     def _after_fork(self) -> None:
-        for engine in list(self._engines.values()):
-            engine.abandon()
+        engines, self._last = list(self._engines.values()), None
+        for engine in engines:
+            engine.usable = False
+            engine.keep()
         self._engines = weakref.WeakValueDictionary()
+        if engines and not self._forked:
+            self._forked = True
+            _leave_without_cleaning()
 
     def _at_exit(self) -> None:
         until = time.monotonic() + _EXIT_SECONDS
+        if self._last is not None:
+            with contextlib.suppress(Exception):
+                self._last.result(_EXIT_SECONDS)
         for engine in list(self._engines.values()):
             engine.shut(until)
 
 
 models: Final = _Models()  # of this process: that is the point of sharing them
+
+
+def _leave_without_cleaning() -> None:
+    """Let this forked child, once Python has ended, skip the destructors of C++: they wait for the parent's threads."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "on_exit"):  # of glibc; it hands the exit status to the function
+        libc.on_exit(ctypes.cast(libc._exit, ctypes.c_void_p), None)  # noqa: SLF001
 
 
 def default_threads() -> int:

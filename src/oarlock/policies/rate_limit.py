@@ -113,8 +113,10 @@ class RateLimit:
             waiter = self._line.join(runtime, due=start, weight=tokens)
         try:
             request.emit(Waiting(cause="rate_limit", seconds=start - now))
-            if not await self._line.wait(runtime, waiter, latest):
-                raise _too_long(start - now)
+            if not await self._line.wait(runtime, waiter, latest):  # what came in between has made it later
+                now = runtime.now()
+                with self._lock:
+                    raise _too_long(self._start(now, 1, tokens) - now)
             while True:
                 tokens, now = self._needed(request), runtime.now()
                 with self._lock:
