@@ -32,7 +32,7 @@ from oarlock.contract.errors import BadRequestError, CallFailedError, Configurat
 from oarlock.contract.secret import scrub
 from oarlock.runtime import ThreadPool
 
-_BATCH: Final = 256  # tokens of a prompt between two chances to stop; larger ones are hardly faster on a CPU
+_BATCH: Final = 64  # tokens of a prompt between two chances to stop; larger batches were no faster on two processors
 _SILENT: Final = -1  # llama.cpp's verbosity: below its errors (0) there is nothing
 _EXIT_SECONDS: Final = 10.0  # how long the interpreter's exit waits for a generation to notice that it is stopped
 
