@@ -239,7 +239,8 @@ async def test_a_blocking_call_on_the_loop_that_is_fetching_does_not_wait_for_it
     task = asyncio.ensure_future(authorize_by(AsyncRuntime(), auth, endpoint))
     await started.wait()
     blocking = BlockingRuntime()
-    blocking.run(authorize_by(blocking, auth, endpoint))
+    hurried = HttpRequest(method="POST", url="https://llm.invalid", timeout=LONG)
+    blocking.run(authorize_by(blocking, auth, endpoint, hurried))
     assert endpoint.tokens == ["t2"]
     release.set()
     await task

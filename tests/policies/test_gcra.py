@@ -125,6 +125,15 @@ def test_what_has_drained_away_before_a_later_call_is_not_given_back() -> None:
     assert meter.earliest(1) > 1000.0
 
 
+def test_what_the_meter_held_is_given_back_once_not_to_each() -> None:
+    meter = Gcra(quota=109, burst=50, period=60.0)  # one unit a second
+    earlier = [meter.take(0.0, 10) for _ in range(3)]
+    meter.take(20.0, 10)  # the meter held 10 then
+    for ticket in earlier:
+        meter.settle(ticket, 10, 0)
+    assert meter.earliest(38) <= 20.0 < meter.earliest(41)
+
+
 @pytest.mark.parametrize(
     ("quota", "burst", "start", "count"),
     [
