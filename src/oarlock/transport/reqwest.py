@@ -16,7 +16,7 @@ from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
 from oarlock.transport.reqwest_clients import Clients
 from oarlock.transport.reqwest_errors import translate
-from oarlock.transport.stepping import Rest, finish, poll
+from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:
     from pyreqwest.client import SyncClient
@@ -193,11 +193,8 @@ class ReqwestStream:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
         try:
             while not self._closed and not self._body.full:
-                reading = self._read()
-                waits, chunk = poll(reading)
-                if waits:  # else the piece was here, and a timeout would cost more than reading it
-                    async with asyncio_timeout(timeout):
-                        chunk = await Rest(reading, chunk)
+                async with asyncio_timeout(timeout):
+                    chunk = await self._read()
                 if chunk is None:
                     return self._end()
                 if piece := self._body.feed(chunk.to_bytes()):

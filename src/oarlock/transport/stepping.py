@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import _thread
 from asyncio import _get_running_loop, _set_running_loop
-from collections.abc import Callable, Coroutine, Generator, Iterator
-from time import monotonic, sleep
+from collections.abc import Callable, Coroutine, Iterator
+from time import monotonic
 from typing import Any, TypeVar, cast
 
-__all__ = ["Rest", "finish", "poll"]
+__all__ = ["finish"]
 
 T = TypeVar("T")
 
@@ -70,10 +70,6 @@ def finish(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
                 return cast("T", value)
             if value is None:  # woken while it ran: step again
                 continue
-            sleep(0)  # a stream's next piece is often there by now; that saves half of what a real wait costs
-            waits, value = _step(send, stepper)
-            if not waits:
-                return cast("T", value)
             if until is None and timeout is not None:
                 until = monotonic() + timeout
             stepper.wait_until(until)
@@ -92,29 +88,3 @@ def _step(send: Callable[[None], object], stepper: _Stepper) -> tuple[bool, obje
         return False, end.value
     finally:
         _set_running_loop(outer)
-
-
-def poll(coroutine: Coroutine[Any, Any, T]) -> tuple[bool, Any]:
-    """Step a coroutine once on the running loop; return whether it waits, and its result or what it waits for."""
-    try:
-        return True, coroutine.send(None)
-    except StopIteration as end:
-        return False, end.value
-
-
-class Rest:
-    """Awaits the rest of a coroutine that `poll` has begun; `waits_for` is what that returned."""
-
-    __slots__ = ("_coroutine", "_waits_for")
-
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: object) -> None:
-        self._coroutine = coroutine
-        self._waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        try:
-            yield self._waits_for
-        except BaseException:  # cancelled: give up the request or read, as awaiting the coroutine itself would
-            self._coroutine.close()
-            raise
-        return (yield from self._coroutine.__await__())
