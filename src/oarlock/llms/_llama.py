@@ -94,7 +94,6 @@ class Generation:
         except Exception as error:  # noqa: BLE001  C++ exceptions come as any: they are about the request
             self._error = _refused(error)
         finally:
-            del engine  # before the end is told: whoever hears it may close the model
             if not self.silent:
                 self._chunks.put(None)
 
@@ -110,7 +109,6 @@ class Engine:
 
     def __init__(self, settings: Settings) -> None:
         self.usable = True
-        self._generations: weakref.WeakSet[Generation] = weakref.WeakSet()
         self._threads = ThreadPool(settings.parallel, "oarlock-local")  # further generations wait for one of these
         self._running: dict[int, Any] = {}
         self._server: Any = _open(settings)
@@ -156,8 +154,13 @@ class _Models:
 
     def get(self, settings: Settings) -> Engine:
         self._last = loading = self._loader.submit(self._get, settings)
+        loading.add_done_callback(self._forget)
         engine: Engine = loading.result()
         return engine
+
+    def _forget(self, done: Any) -> None:
+        if self._last is done:  # it would keep the engine alive
+            self._last = None
 
     def _get(self, settings: Settings) -> Engine:
         engine = self._engines.get(settings)
