@@ -153,7 +153,7 @@ class TestGather:
                 return "end"
 
             async def job() -> list[tuple[float, int]]:
-                return [(runtime.now(), item) for item in Stream[int, str](work())]
+                return [(runtime.now(), item) for item in Stream[int, str](work)]
 
             both = runtime.run(runtime.gather(job, job))
         assert both == [[(1, 0), (2, 1), (3, 2)]] * 2
@@ -166,7 +166,7 @@ class TestGather:
                 await hand_over("item")
                 return "end"
 
-            assert list(Stream[str, str](work())) == ["item"]
+            assert list(Stream[str, str](work)) == ["item"]
             assert runtime.now() == 2
 
     @given(st.lists(st.lists(st.integers(0, 5), max_size=4), min_size=2, max_size=6))
