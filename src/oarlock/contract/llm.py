@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -15,6 +14,7 @@ from oarlock.contract.context import current_call, scope
 from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, misspelt
 from oarlock.contract.functions import converse
 from oarlock.contract.messages import as_messages
+from oarlock.contract.parameters import accepted, parameters
 from oarlock.contract.policy import Handler, Policy, compose, in_default_order
 from oarlock.contract.recursion import counted
 from oarlock.contract.reply import Delta, Reply
@@ -121,7 +121,7 @@ class BaseLLM(ABC):
     def __new__(cls, *args: Any, **given: Any) -> Self:  # noqa: ARG004  __init__ takes them
         if not (cls._written or cls._respond is not BaseLLM._respond):
             raise ConfigurationError(f"{cls.__name__} is only a base class: subclass it and define call().")
-        known, anything = _parameters(cls.__init__, 1)
+        known, anything = parameters(cls.__init__, 1)
         if not anything and not given.keys() <= known:
             raise misspelt(cls.__name__, [name for name in given if name not in known], known)
         return super().__new__(cls)
@@ -327,7 +327,7 @@ class BaseLLM(ABC):
         method: Callable[..., Any] = getattr(self, name)
         if name.endswith("complete"):
             return method
-        arguments = _accepted(method, request)
+        arguments = accepted(method, request)
         return functools.partial(method, **arguments) if arguments else method
 
     @property
@@ -391,26 +391,3 @@ def _words(words: str | Sequence[str] | None) -> list[str]:
 
 def _earlier(first: float | None, second: float | None) -> float | None:
     return min((time for time in (first, second) if time is not None), default=None)
-
-
-@functools.lru_cache(maxsize=1024)
-def _parameters(function: Callable[..., Any], skip: int) -> tuple[frozenset[str], bool]:
-    """Return the names that a `call()` takes by keyword after the first `skip`, and whether it takes any name."""
-    parameters = list(inspect.signature(function).parameters.values())[skip:]
-    named = {one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
-    return frozenset(named), any(one.kind is one.VAR_KEYWORD for one in parameters)
-
-
-def _accepted(method: Callable[..., Any], request: Request) -> dict[str, Any]:
-    """Return the arguments that this `call()` takes: those it names; with `**kwargs` also the page's, where given."""
-    function = getattr(method, "__func__", None)
-    names, anything = _parameters(function, 2) if function else _parameters(method, 1)
-    page = {
-        "tools": list(request.tools) or None,
-        "callbacks": request.callbacks,
-        "available_functions": request.available_functions,
-    }
-    taken = {name: value for name, value in {**request.extras, **page}.items() if name in names}
-    if anything:
-        taken |= {name: value for name, value in page.items() if name not in names and value is not None}
-    return taken

@@ -1,0 +1,35 @@
+"""Which arguments a user's `call()` or constructor takes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from oarlock.contract.request import Request
+
+__all__ = ["accepted", "parameters"]
+
+
+@functools.lru_cache(maxsize=1024)
+def parameters(function: Callable[..., Any], skip: int) -> tuple[frozenset[str], bool]:
+    """Return the names that a `call()` takes by keyword after the first `skip`, and whether it takes any name."""
+    rest = list(inspect.signature(function).parameters.values())[skip:]
+    named = {one.name for one in rest if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    return frozenset(named), any(one.kind is one.VAR_KEYWORD for one in rest)
+
+
+def accepted(method: Callable[..., Any], request: Request) -> dict[str, Any]:
+    """Return the arguments that this `call()` takes: those it names; with `**kwargs` also the page's, where given."""
+    function = getattr(method, "__func__", None)
+    names, anything = parameters(function, 2) if function else parameters(method, 1)
+    page = {
+        "tools": list(request.tools) or None,
+        "callbacks": request.callbacks,
+        "available_functions": request.available_functions,
+    }
+    taken = {name: value for name, value in {**request.extras, **page}.items() if name in names}
+    if anything:
+        taken |= {name: value for name, value in page.items() if name not in names and value is not None}
+    return taken
