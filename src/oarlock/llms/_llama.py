@@ -7,6 +7,8 @@ What the binding is like (2026.10), and what is done about it here:
 - Loading holds the interpreter's lock: all threads stand still meanwhile. Generating does not.
 - A generation can be stopped only from its callback, so each one streams, also where nobody watches, and reports on the
   prompt's progress. What a callback raises is swallowed.
+- A `Server` that is destroyed before its loop runs hangs for ever, and it is handed out before that: it is asked for its
+  metrics first, which the loop answers.
 - Destroying a `Server` joins threads, and some of them are the parent's in a forked child: there, none is destroyed, and
   a child of a process that has loaded a model loads its own.
 """
@@ -226,17 +228,20 @@ def _open(settings: Settings) -> Any:
     params.cache_ram_mib = 0  # it would keep up to 8 GB of old conversations
     params.verbosity = _SILENT
     params.fit_params = params.warmup = params.ui = params.endpoint_slots = False
+    params.endpoint_metrics = True
     params.n_threads_http = 1
     params.api_keys = [secrets.token_hex(32)]
     with _address() as (host, port):
         params.hostnames, params.port = [host], port
         try:
-            return xllamacpp.Server(params)
+            server = xllamacpp.Server(params)
+            server.handle_metrics()
         except (RuntimeError, ValueError) as error:
             raise ConfigurationError(
                 f"llama.cpp could not load {settings.path}: the file may be damaged or of a kind that this version "
                 f"does not know, or there is too little memory ({scrub(str(error))})."
             ) from error
+    return server
 
 
 @contextlib.contextmanager
