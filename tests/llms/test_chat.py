@@ -244,6 +244,19 @@ def test_a_deadline_covers_all_attempts(transport, ask):
         assert len(endpoint.requests) <= 2
 
 
+def test_a_token_function_that_hangs_ends_at_the_timeout(ask_anyhow):
+    release = threading.Event()
+    with LoopbackEndpoint(["unused"]) as endpoint:
+        auth = BearerToken(lambda: str(release.wait(60)))
+        llm = ChatLLM("m", endpoint.url, auth=auth, timeout=0.2, policies=())
+        try:
+            with pytest.raises(LLMTimeoutError):
+                ask_anyhow(llm)
+        finally:
+            release.set()
+        assert endpoint.requests == []
+
+
 def test_a_deadline_that_has_passed_sends_nothing(ask):
     with LoopbackEndpoint(["unused"]) as endpoint:
         llm = ChatLLM("m", endpoint.url, policies=())

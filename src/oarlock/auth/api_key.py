@@ -52,9 +52,7 @@ class ApiKey:
         else:
             joint = "&" if "?" in request.url else "?"
             url = f"{request.url}{joint}{quote(self.query, safe='')}={quote(key, safe='')}"
-            yield HttpRequest(
-                method=request.method, url=url, headers=request.headers, body=request.body, timeout=request.timeout
-            )
+            yield request.with_url(url)
 
     def __repr__(self) -> str:
         return f"ApiKey(query={self.query!r})" if self.query else f"ApiKey(header={self.header!r})"

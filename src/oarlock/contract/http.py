@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from oarlock.contract.replacing import replacer
+
 
 class Headers(Mapping[str, str]):
     """Header fields of one message: names compare without case, a name may occur more than once.
@@ -72,9 +74,18 @@ class HttpRequest:
         """Return this request with these fields set, replacing fields of the same names."""
         names = {name.lower() for name, _ in pairs}
         kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
-        return HttpRequest(
-            method=self.method, url=self.url, headers=(*kept, *pairs), body=self.body, timeout=self.timeout
-        )
+        return _replaced(self, {"headers": (*kept, *pairs)})
+
+    def with_url(self, url: str) -> HttpRequest:
+        """Return this request for another URL."""
+        return _replaced(self, {"url": url})
+
+    def with_timeout(self, timeout: float | None) -> HttpRequest:
+        """Return this request with another timeout, in seconds."""
+        return _replaced(self, {"timeout": timeout})
+
+
+_replaced = replacer(HttpRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ class ChatLLM(HttpLLM):
         until = self._until(runtime, request)
         opened = _Opened(self, runtime, until)
         try:
-            await self._authorized(runtime, self._http_request(request), opened.send)
+            await self._authorized(runtime, self._http_request(request), until, opened.send)
             self._refuse_failure(runtime, opened.response)
             if not opened.response.headers.get("content-type", "").startswith("text/event-stream"):
                 body = await opened.read_all()  # the endpoint does not stream: its answer comes at once

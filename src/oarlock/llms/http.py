@@ -130,7 +130,7 @@ class HttpLLM(BaseLLM, abstract=True):
     async def _respond(self, runtime: Runtime, request: Request) -> Reply:
         until = self._until(runtime, request)
         exchange = _Exchange(self, runtime, until)
-        await self._authorized(runtime, self._http_request(request), exchange.send)
+        await self._authorized(runtime, self._http_request(request), until, exchange.send)
         response = exchange.response
         self._refuse_failure(runtime, response)
         return self._decoded(response)
@@ -145,11 +145,12 @@ class HttpLLM(BaseLLM, abstract=True):
             raise LLMTimeoutError("The deadline passed before the request could be sent.", retryable=False)
         return until
 
-    async def _authorized(self, runtime: Runtime, request: HttpRequest, send: Any) -> None:
+    async def _authorized(self, runtime: Runtime, request: HttpRequest, until: float, send: Any) -> None:
+        """Send a request through the sign-in, which has no more time than the attempt."""
         if self.auth is None:
             await send(request)
         else:
-            await authorize(runtime, self.auth, request, send)
+            await authorize(runtime, self.auth, timed_out_at(request, until, runtime), send)
 
     def _http_request(self, request: Request) -> HttpRequest:
         encoded = self.encode(request)
@@ -243,7 +244,7 @@ def timed_out_at(request: HttpRequest, until: float, runtime: Runtime) -> HttpRe
     left = until - runtime.now()
     if left <= 0:
         raise LLMTimeoutError("The time for this attempt was used up by the sign-in.")
-    return HttpRequest(method=request.method, url=request.url, headers=request.headers, body=request.body, timeout=left)
+    return request.with_timeout(left)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
