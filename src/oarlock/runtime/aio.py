@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from oarlock.runtime.clock import SystemClock
 from oarlock.runtime.promise import Promise
 from oarlock.runtime.protocol import Job
 from oarlock.runtime.threads import ThreadPool
@@ -16,20 +15,8 @@ from oarlock.runtime.threads import ThreadPool
 T = TypeVar("T")
 
 
-class AsyncRuntime:
+class AsyncRuntime(SystemClock):
     """Drives the core on asyncio; blocking code from outside runs in threads, so the loop never stands still."""
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-    def random(self) -> float:
-        return random.random()  # noqa: S311  jitter, not a secret
-
-    def new_id(self) -> str:
-        return uuid.uuid4().hex
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_all
@@ -12,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from oarlock.runtime.clock import SystemClock
 from oarlock.runtime.promise import Promise
 from oarlock.runtime.protocol import Job
 from oarlock.runtime.threads import ThreadPool
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class BlockingRuntime:
+class BlockingRuntime(SystemClock):
     """Drives the core in the caller's own thread; works inside a running event loop too.
 
     Other threads serve in three cases only: jobs side by side, a call that has a deadline but can hang, and code that
@@ -47,18 +46,6 @@ class BlockingRuntime:
                 return end.value  # type: ignore[no-any-return]
         work.close()
         raise RuntimeError("A blocking run was suspended: some code awaits something else than its runtime.")
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def time(self) -> float:
-        return time.time()
-
-    def random(self) -> float:
-        return random.random()  # noqa: S311  jitter, not a secret
-
-    def new_id(self) -> str:
-        return uuid.uuid4().hex
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(max(0.0, seconds))  # noqa: ASYNC251  this is the blocking colour
