@@ -48,7 +48,6 @@ def encode(
 
     Example:
         >>> from oarlock.contract.request import Request
-    from oarlock.dialects.openai_chat.texts import mended
         >>> encode(Request(messages=[{"role": "user", "content": "Hi"}]), model="m")
         b'{"model":"m","messages":[{"role":"user","content":"Hi"}]}'
     """
