@@ -68,10 +68,11 @@ class LocalLLM(BaseLLM):
         parallel: int = 1,
         function_calling: bool = False,
     ) -> None:
-        path = _checked(Path(model).expanduser()) if model is not None else _installed_weights()
-        super().__init__(path.stem, temperature=temperature, stop=stop, max_tokens=max_tokens)
+        path = None if model is None else _checked(Path(model).expanduser())
         if importlib.util.find_spec("xllamacpp") is None:
             import_binding()
+        path = path or _installed_weights()
+        super().__init__(path.stem, temperature=temperature, stop=stop, max_tokens=max_tokens)
         self.path = path
         self.seed = seed
         self._function_calling = function_calling
