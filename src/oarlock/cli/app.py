@@ -122,6 +122,8 @@ def _sentence(error: Exception) -> str:
     text = scrub(str(error), 1000)
     if not isinstance(error, OarlockError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if not text.endswith((".", "…")):
+        text += "."
     where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
     hint = "" if _debug or isinstance(error, OarlockError) else " Run with `oarlock --debug ...` to see where."
     return f"Error: {text}{where}{hint}"
