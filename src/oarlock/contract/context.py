@@ -26,6 +26,7 @@ class CurrentCall:
         attempt: of this model call, from 1.
         deadline: a monotonic time (`time.monotonic()`) after which nobody waits for the answer.
         idempotency_key: the same for all attempts of one call.
+        retried: a retry loop is around this call already, so that no other may be.
         stop: stop words of the running step, in addition to the LLM's own.
         user: the end user on whose behalf the run happens, for credentials of their own.
         listener: receives the run's events.
@@ -37,6 +38,7 @@ class CurrentCall:
     attempt: int = 1
     deadline: float | None = None
     idempotency_key: str | None = field(default=None, repr=False)
+    retried: bool = False
     stop: tuple[str, ...] = ()
     user: Any = field(default=None, repr=False)
     listener: Callable[[Event], None] | None = field(default=None, repr=False)

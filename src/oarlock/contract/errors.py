@@ -10,12 +10,16 @@ OarlockError
 │   ├── LLMTimeoutError (TimeoutError)          an attempt's timeout, the total deadline, 408
 │   ├── ConnectionFailedError (RuntimeError)    refused, reset, TLS, DNS
 │   ├── ServerError (RuntimeError)              5xx
+│   ├── CircuitOpenError (RuntimeError)         not sent: the endpoint has been failing, and is left alone for a while
 │   ├── BadRequestError (ValueError)            other 4xx
 │   │   └── ContextWindowExceededError
 │   ├── ResponseFormatError (ValueError)        an answer in the wrong shape
 │   │   ├── EmptyReply                          no text and no tool calls
 │   │   ├── ReplyTooLarge                       over one of the caps
-│   │   └── TruncatedStream                     cut before its end
+│   │   ├── TruncatedStream                     cut before its end
+│   │   ├── TruncatedReply                      ended at the limit of tokens (`finish_reason: length`)
+│   │   ├── RefusalError                        the model declined to answer
+│   │   └── ContentFilterError                  a filter of the provider's took the answer, or would not let the question pass
 │   └── CallFailedError (RuntimeError)          anything else that an LLM's own code raised; the cause is attached
 ├── ToolError                     a tool cannot be defined or used as asked
 ├── GuardrailError
@@ -37,8 +41,10 @@ __all__ = [
     "BadRequestError",
     "BudgetExceededError",
     "CallFailedError",
+    "CircuitOpenError",
     "ConfigurationError",
     "ConnectionFailedError",
+    "ContentFilterError",
     "ContextWindowExceededError",
     "EmptyReply",
     "GuardrailError",
@@ -49,11 +55,13 @@ __all__ = [
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",
+    "RefusalError",
     "ReplyTooLarge",
     "ResponseFormatError",
     "ServerError",
     "StepsExhaustedError",
     "ToolError",
+    "TruncatedReply",
     "TruncatedStream",
     "misspelt",
 ]
@@ -147,6 +155,10 @@ class ServerError(LLMError, RuntimeError):
     default_retryable = True
 
 
+class CircuitOpenError(LLMError, RuntimeError):
+    """The request was not sent: too many before it failed; `.retry_after` says when the next may try."""
+
+
 class BadRequestError(LLMError, ValueError):
     """The endpoint refused the request as it stands (4xx)."""
 
@@ -173,6 +185,22 @@ class TruncatedStream(ResponseFormatError):  # noqa: N818
     def __init__(self, message: str = "", *, text: str = "", **facts: Any) -> None:
         super().__init__(message, **facts)
         self.text = text
+
+
+class TruncatedReply(ResponseFormatError):  # noqa: N818
+    """An answer that ended at the limit of tokens; `.text` is what there is of it."""
+
+    def __init__(self, message: str = "", *, text: str = "", **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.text = text
+
+
+class RefusalError(ResponseFormatError):
+    """The model declined to answer; the message has its words."""
+
+
+class ContentFilterError(ResponseFormatError):
+    """A content filter of the provider's stopped the question or the answer."""
 
 
 class CallFailedError(LLMError, RuntimeError):

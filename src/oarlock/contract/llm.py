@@ -140,6 +140,13 @@ class BaseLLM(ABC):
         """Return how many tokens fit into prompt and answer together; 8192 unless a subclass knows better."""
         return 8192
 
+    def endpoint_name(self) -> str | None:
+        """Return what stands or falls together with this LLM, such as its URL and model; `None` if nothing else does.
+
+        Policies keep their retry budgets and circuits by it: LLMs of one name share them.
+        """
+        return None
+
     @property
     def stop(self) -> list[str]:
         """Stop words: the LLM's own and, inside a run, those of the running step."""
@@ -292,7 +299,7 @@ class BaseLLM(ABC):
     def _handler(self) -> Handler:
         stack: Handler | None = self.__dict__.get("_oarlock_stack")
         if stack is None:
-            stack = compose(in_default_order(self.policies), self._respond)
+            stack = compose(in_default_order(self.policies), self._respond, self)
             self.__dict__["_oarlock_stack"] = stack
         return stack
 
@@ -312,6 +319,7 @@ class BaseLLM(ABC):
             deadline=deadline,
             idempotency_key=request.idempotency_key,
             stop=request.stop,
+            retried=request.retried,
         ):
             try:
                 answer = await runtime.invoke(*forms, argument, deadline=deadline, pool=self._threads)

@@ -50,7 +50,7 @@ class PolicedLLM(BaseLLM):
     def _handler(self) -> Handler:
         stack: Handler | None = self.__dict__.get("_oarlock_stack")
         if stack is None:
-            stack = self.__dict__["_oarlock_stack"] = compose(self.policies, self._respond)
+            stack = self.__dict__["_oarlock_stack"] = compose(self.policies, self._respond, self)
         return stack
 
     async def _respond(self, runtime: Runtime, request: Request) -> Reply:
@@ -67,6 +67,9 @@ class PolicedLLM(BaseLLM):
 
     def get_context_window_size(self) -> int:
         return self.inner.get_context_window_size()
+
+    def endpoint_name(self) -> str | None:
+        return self.inner.endpoint_name()
 
     def get_metrics(self) -> dict[str, Any]:
         own = any(hasattr(policy, "get_metrics") for policy in self.policies)

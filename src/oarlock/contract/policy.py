@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.runtime import Runtime
+
+if TYPE_CHECKING:
+    from oarlock.contract.llm import BaseLLM
 
 __all__ = ["Handler", "Policy", "compose", "in_default_order", "merged"]
 
@@ -20,8 +23,12 @@ class Policy(Protocol):
     """Wraps a handler. A plain function of this shape is a policy too.
 
     A class may have a `rank`: policies are put in rising order of it, the lowest outermost. Without one a policy stands
-    outside all others. The ranks of the ready ones: Log 10, Metrics 20, Deadline 30, Retry 40, RateLimit 50. So the
-    deadline covers all attempts and waits, and each attempt, not just the first, takes its place in the rate limit.
+    outside all others. The ranks of the ready ones: Log 10, Metrics 20, Cache 24, Budget 27, Deadline 30, Fallback 35,
+    Retry 40, CircuitBreaker 45, Concurrency 48, RateLimit 50. So the deadline covers all attempts and waits, and each
+    attempt, not just the first, takes its place in the rate limit.
+
+    A class may also have `bind(llm)`, which returns the policy to use around this very LLM, for one that keeps something
+    for each endpoint (`llm.endpoint_name()`); and `explain()`, which says in a sentence what it does.
 
     Example:
         >>> def shout(handler):
@@ -56,8 +63,9 @@ def _check(policy: object) -> None:
         raise ConfigurationError(f"A policy is an object such as Retry(), or a function; this is {policy!r}.")
 
 
-def compose(policies: Sequence[Policy], core: Handler) -> Handler:
-    """Return one handler: the policies around the core, the first outermost."""
+def compose(policies: Sequence[Policy], core: Handler, llm: BaseLLM) -> Handler:
+    """Return one handler: the policies, bound to the LLM, around the core; the first is the outermost."""
     for policy in reversed(policies):
-        core = policy(core)
+        bind = getattr(policy, "bind", None)
+        core = (bind(llm) if bind is not None else policy)(core)
     return core

@@ -48,6 +48,7 @@ class Request:
         timeout: seconds for this attempt, where shorter than the LLM's own.
         attempt: counts from 1.
         idempotency_key: the same for every attempt of one call.
+        retried: a retry loop is around this request already, so that no other may be.
         deltas: where to put the answer's pieces as they come; `None` when nobody watches.
         observers: policies that want to know what those inside of them do, such as wait.
     """
@@ -65,6 +66,7 @@ class Request:
     timeout: float | None = None
     attempt: int = 1
     idempotency_key: str | None = None
+    retried: bool = False
     deltas: DeltaSink | None = field(default=None, repr=False, compare=False)
     observers: tuple[Callable[[Event], None], ...] = field(default=(), repr=False, compare=False)
 

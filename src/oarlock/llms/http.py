@@ -118,6 +118,9 @@ class HttpLLM(BaseLLM, abstract=True):
     def get_context_window_size(self) -> int:
         return self._context_window
 
+    def endpoint_name(self) -> str | None:
+        return f"{self.model} at {self.base_url}"
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_transport"}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar
 
+from oarlock.contract.context import current_call
 from oarlock.contract.errors import ConfigurationError, LLMError, RateLimitError
 from oarlock.contract.events import Waiting
 from oarlock.contract.policy import Handler
@@ -70,9 +71,11 @@ class Retry:
 
     def __call__(self, handler: Handler) -> Handler:
         async def handle(runtime: Runtime, request: Request) -> Reply:
+            if request.retried or current_call().retried:  # the loop that is around counts and waits for both
+                return await handler(runtime, request)
             started = runtime.now()
-            if request.idempotency_key is None:
-                request = request.replace(idempotency_key=runtime.new_id())
+            key = request.idempotency_key or runtime.new_id()
+            request = request.replace(idempotency_key=key, retried=True)
             while True:
                 try:
                     return await handler(runtime, request)

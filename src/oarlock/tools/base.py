@@ -248,10 +248,15 @@ class BaseTool:
         awaitable = functools.partial(async_, **arguments) if async_ else None
         outer = current_call()
         deadline = outer.deadline if deadline is None else deadline
-        if deadline == outer.deadline and idempotency_key == outer.idempotency_key and not outer.stop:
+        if (
+            deadline == outer.deadline
+            and idempotency_key == outer.idempotency_key
+            and not outer.stop
+            and not outer.retried
+        ):
             result = await runtime.invoke(blocking, awaitable, deadline=deadline, pool=pool)
         else:
-            with scope(attempt=1, deadline=deadline, idempotency_key=idempotency_key, stop=()):
+            with scope(attempt=1, deadline=deadline, idempotency_key=idempotency_key, stop=(), retried=False):
                 result = await runtime.invoke(blocking, awaitable, deadline=deadline, pool=pool)
         if inspect.iscoroutine(result):  # of a blocking function that only returns what another one began
             return await runtime.invoke(None, _awaited, result, deadline=deadline)
