@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import pickle
@@ -131,7 +132,7 @@ def test_it_is_asked_again_a_minute_ahead_of_expiry(
     first = shown(auth, runtime)
     runtime.advance(3539)
     assert shown(auth, runtime) == first
-    runtime.advance(1.01)
+    runtime.advance(13.01)  # the minute is shortened by up to a fifth, so that a fleet does not renew at once
     assert shown(auth, runtime) != first
     assert source.asked == 2
 
@@ -139,14 +140,16 @@ def test_it_is_asked_again_a_minute_ahead_of_expiry(
 @pytest.mark.parametrize(
     ("margin", "lasts", "kept"), [(300, 3600, 3300), (0, 3600, 3600), (60, 10, 8), (9999, 100, 80)]
 )
-def test_the_margin_is_at_most_a_fifth(runtime: VirtualRuntime, margin: float, lasts: float, kept: float) -> None:
+def test_the_margin_is_at_most_a_fifth_of_its_life(
+    runtime: VirtualRuntime, margin: float, lasts: float, kept: float
+) -> None:
     source = Source(lambda number: (f"t{number}", lasts))
     auth = BearerToken(source, margin=margin)
     shown(auth, runtime)
     runtime.advance(kept - 0.01)
     shown(auth, runtime)
     assert source.asked == 1
-    runtime.advance(0.02)
+    runtime.advance(0.02 + (lasts - kept) / 5)
     shown(auth, runtime)
     assert source.asked == 2
 
@@ -163,8 +166,53 @@ def test_a_401_fetches_a_new_one_once(runtime: VirtualRuntime) -> None:
     auth = BearerToken(source)
     assert shown(auth, runtime, 401) == ["t1", "t2"]
     assert shown(auth, runtime) == ["t2"]
+    runtime.advance(11)
     assert shown(auth, runtime, 401, 401, 401) == ["t2", "t3"]
     assert source.asked == 3
+
+
+def test_an_endpoint_that_refuses_every_token_does_not_have_them_fetched_for_ever(runtime: VirtualRuntime) -> None:
+    source = Source()
+    auth = BearerToken(source)
+    for _ in range(100):
+        shown(auth, runtime, 401, 401)
+        runtime.advance(0.1)
+    assert source.asked <= 3
+
+
+def test_a_function_that_goes_on_failing_is_left_alone_for_a_while(runtime: VirtualRuntime) -> None:
+    source = Source(lambda number: ServerError("down") if number < 6 else "good")
+    auth = BearerToken(source)
+    for _ in range(100):
+        with contextlib.suppress(ServerError):
+            shown(auth, runtime)
+        runtime.advance(0.1)
+    assert source.asked == 5  # at 0, 0.1, 1.1, 3.1 and 7.1 s
+    runtime.advance(10)
+    assert shown(auth, runtime) == ["good"]
+
+
+def test_a_pause_after_failures_is_told(runtime: VirtualRuntime) -> None:
+    auth = BearerToken(Source(lambda number: ServerError("down") if number == 1 else RuntimeError("gone")))
+    with pytest.raises(ServerError):
+        shown(auth, runtime)
+    with pytest.raises(AuthenticationError, match="gone"):
+        shown(auth, runtime)
+    with pytest.raises(AuthenticationError, match=r"tried again in 1 s") as caught:
+        shown(auth, runtime)
+    assert caught.value.__cause__ is None
+
+
+def test_a_token_that_is_still_good_is_used_when_its_renewal_fails(runtime: VirtualRuntime) -> None:
+    source = Source(lambda number: ("t1", 3600) if number == 1 else RuntimeError("gone"))
+    auth = BearerToken(source)
+    shown(auth, runtime)
+    runtime.advance(3590)
+    assert [shown(auth, runtime) for _ in range(5)] == [["t1"]] * 5
+    assert source.asked == 3
+    runtime.advance(10)
+    with pytest.raises(AuthenticationError):
+        shown(auth, runtime)
 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 404, 429, 500, 503])

@@ -131,7 +131,7 @@ async def test_a_401_for_all_is_one_fetch(arrivals: Arrivals, threads: int, task
     crowd = Crowd(arrivals, Endpoint(lambda request: 401 if header(request) == "Bearer t1" else 200))
     crowd.blocking(auth, REQUEST)
     source.asked = 1  # t1 was withdrawn after all of them had it
-    auth._token = None
+    auth._renewal._held = None
     source._answer = lambda number: "t1" if number == 2 else "t2"
     assert await crowd.run(auth, threads=threads, tasks=tasks) == [None] * (threads + tasks)
     assert source.asked == 3

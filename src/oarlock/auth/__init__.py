@@ -3,6 +3,8 @@
 from oarlock.auth.api_key import ApiKey
 from oarlock.auth.bearer import BearerToken
 from oarlock.auth.headers import Headers
+from oarlock.auth.renewal import Token
+from oarlock.auth.token_auth import TokenAuth
 from oarlock.contract.auth import Auth
 
-__all__ = ["ApiKey", "Auth", "BearerToken", "Headers"]
+__all__ = ["ApiKey", "Auth", "BearerToken", "Headers", "Token", "TokenAuth"]

@@ -21,6 +21,11 @@ class SingleFlight(Generic[T]):
         self._pending: Promise[T | None] | None = None
         self._leader: tuple[int, Runtime] | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody is doing the work now."""
+        return self._pending is not None
+
     async def run(
         self,
         runtime: Runtime,

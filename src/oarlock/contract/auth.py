@@ -9,14 +9,20 @@ from typing import Any, Protocol, runtime_checkable
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.runtime import Runtime
 
-__all__ = ["Auth", "Do", "Flow"]
+__all__ = ["Auth", "Do", "Flow", "Send", "authorize"]
+
+Send = Callable[[HttpRequest], Awaitable[HttpResponse]]
+"""Sends a request and returns the response, whatever its status, with its body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Something else that a flow waits for, such as a user's token function: `token = yield Do(fetch)`."""
+    """Something else that a flow waits for, such as a token that all callers share: `token = yield Do(fetch)`.
 
-    work: Callable[[Runtime], Awaitable[Any]]
+    The work is given the runtime and a way to send requests of its own, such as one to a token endpoint.
+    """
+
+    work: Callable[[Runtime, Send], Awaitable[Any]]
 
 
 Flow = Generator[HttpRequest | Do, Any, None]
@@ -41,15 +47,21 @@ class Auth(Protocol):
         """Sign one request."""
 
 
-async def authorize(
-    runtime: Runtime, auth: Auth, request: HttpRequest, send: Callable[[HttpRequest], Awaitable[HttpResponse]]
-) -> None:
-    """Drive a flow to its end; `send` keeps what it needs of the last response."""
+async def authorize(runtime: Runtime, auth: Auth, request: HttpRequest, send: Send, aside: Send | None = None) -> None:
+    """Drive a flow to its end.
+
+    Args:
+        runtime: what to wait with.
+        auth: the sign-in.
+        request: what to sign.
+        send: for what the flow yields; keeps what it needs of the last response.
+        aside: for requests of the work in a `Do`; default: `send`.
+    """
     flow = auth.flow(request)
     try:
         item = next(flow)
         while True:
-            answer = await (item.work(runtime) if isinstance(item, Do) else send(item))
+            answer = await (item.work(runtime, aside or send) if isinstance(item, Do) else send(item))
             item = flow.send(answer)
     except StopIteration:
         return

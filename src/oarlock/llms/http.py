@@ -153,7 +153,8 @@ class HttpLLM(BaseLLM, abstract=True):
         if self.auth is None:
             await send(request)
         else:
-            await authorize(runtime, self.auth, timed_out_at(request, until, runtime), send)
+            aside = _Exchange(self, runtime, until).send
+            await authorize(runtime, self.auth, timed_out_at(request, until, runtime), send, aside)
 
     def _http_request(self, request: Request) -> HttpRequest:
         encoded = self.encode(request)
@@ -234,6 +235,8 @@ class _Exchange:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         timed = timed_out_at(request, self._until, self._runtime)
+        if request.timeout is not None and request.timeout < (timed.timeout or 0):  # a sign-in's own, for its token
+            timed = request
         self.response = await self._runtime.invoke(self._transport.send, self._transport.asend, timed)
         return self.response
 
