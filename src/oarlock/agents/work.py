@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.outputs import AgentAction, AgentFinish
 from oarlock.contract.context import current_call, emit
 from oarlock.contract.errors import OarlockError
+from oarlock.contract.estimates import with_usage
 from oarlock.contract.events import CallFailed, CallFinished, CallStarted
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.messages import Message
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Work", "call_back"]
 
-_CHARACTERS_PER_TOKEN = 4  # for estimates, where a model reports no usage
 _CALLBACKS = ThreadPool(16, "oarlock-callback")
 
 
@@ -74,7 +74,7 @@ class Work:
         except OarlockError as error:
             emit(CallFailed(model=model, seconds=self.runtime.now() - started, error=error))
             raise
-        reply = _with_usage(reply, request)
+        reply = with_usage(reply, request)
         self.usage += reply.usage
         if watched:
             emit(CallFinished(model=model, seconds=self.runtime.now() - started, reply=reply))
@@ -109,19 +109,3 @@ async def call_back(runtime: Runtime, function: Callable[..., Any], *args: Any) 
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         return await runtime.invoke(None, function, *args)
     return await runtime.invoke(function, None, *args, pool=_CALLBACKS)
-
-
-def _with_usage(reply: Reply, request: Request) -> Reply:
-    """Return the reply with its request counted, and with estimated tokens if the model reported none."""
-    usage = reply.usage
-    if usage.total_tokens:
-        return reply if usage.requests else replace(reply, usage=replace(usage, requests=1))
-    read = sum(len(message.get("content") or "") for message in request.messages)
-    written = len(reply.text) + sum(len(call.arguments) for call in reply.tool_calls)
-    usage = Usage(
-        prompt_tokens=read // _CHARACTERS_PER_TOKEN,
-        completion_tokens=written // _CHARACTERS_PER_TOKEN,
-        requests=usage.requests or 1,
-        estimated=True,
-    )
-    return replace(reply, usage=usage)

@@ -11,8 +11,9 @@ from oarlock.contract.replacing import replacer
 
 if TYPE_CHECKING:
     from oarlock.contract.events import Event
+    from oarlock.contract.policy import Policy
 
-__all__ = ["CurrentCall", "current_call", "emit", "scope"]
+__all__ = ["CurrentCall", "current_call", "emit", "enter_budget", "leave_budget", "scope"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,9 @@ class CurrentCall:
         stop: stop words of the running step, in addition to the LLM's own.
         user: the end user on whose behalf the run happens, for credentials of their own.
         listener: receives the run's events.
+        budgets: the budgets (`with budget:`) that every model call made here counts against, the outermost first.
+        charges: what budgets have charged already for the call being served, so that none counts it twice.
+        apart: this code is a tool, whose model calls are work of their own and no part of the call around it.
     """
 
     run_id: str | None = None
@@ -42,6 +46,9 @@ class CurrentCall:
     stop: tuple[str, ...] = ()
     user: Any = field(default=None, repr=False)
     listener: Callable[[Event], None] | None = field(default=None, repr=False)
+    budgets: tuple[Policy, ...] = field(default=(), repr=False)
+    charges: tuple[Any, ...] = field(default=(), repr=False)
+    apart: bool = field(default=False, repr=False)
 
 
 _replaced = replacer(CurrentCall)
@@ -74,6 +81,21 @@ class scope:  # noqa: N801  used like a function
 
     def __exit__(self, *error: object) -> None:
         _current.reset(self._token)
+
+
+def enter_budget(budget: Policy) -> None:
+    """Let every model call from here on, in this context and those that begin in it, count against a budget."""
+    call = _current.get()
+    _current.set(_replaced(call, {"budgets": (*call.budgets, budget)}))
+
+
+def leave_budget(budget: Policy) -> None:
+    """Undo the last `enter_budget` of this budget in this context."""
+    call = _current.get()
+    budgets = list(call.budgets)
+    budgets.reverse()
+    budgets.remove(budget)
+    _current.set(_replaced(call, {"budgets": tuple(reversed(budgets))}))
 
 
 def emit(event: Event) -> None:

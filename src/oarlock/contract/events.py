@@ -10,6 +10,7 @@ from oarlock.contract.errors import OarlockError
 from oarlock.contract.reply import Reply, Usage
 
 __all__ = [
+    "CacheHit",
     "CallFailed",
     "CallFinished",
     "CallStarted",
@@ -117,6 +118,14 @@ class Waiting(Event):
     seconds: float
     error: OarlockError | None = None
     attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheHit(Event):
+    """A call was answered from a cache. `saved` is what the answer cost when a model gave it."""
+
+    model: str
+    saved: Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

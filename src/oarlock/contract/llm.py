@@ -280,7 +280,8 @@ class BaseLLM(ABC):
         Raises:
             LLMError: whatever went wrong, classified.
         """
-        reply = await (self._ask_own_code if self._written else self._handler)(runtime, request)
+        handler = self._ask_own_code if self._written else self._handler
+        reply = await self._within_budgets(handler)(runtime, request)
         if request.deltas is not None and not request.deltas.delivered:
             await request.deltas.put(Delta(reply.text))
         return reply
@@ -305,7 +306,12 @@ class BaseLLM(ABC):
 
     def _entry(self, door: str) -> Handler:
         """Return where a door leads: past the user's own code if that is what is knocking, through `super()`."""
-        return self._handler if door in self._written else self.handle_request
+        return self._within_budgets(self._handler) if door in self._written else self.handle_request
+
+    def _within_budgets(self, handler: Handler) -> Handler:
+        """Return the handler inside the budgets that hold here (`with budget:`)."""
+        budgets = current_call().budgets
+        return compose(budgets, handler, self) if budgets else handler
 
     async def _ask_own_code(self, runtime: Runtime, request: Request) -> Reply:
         structured = bool(self._written & {"complete", "acomplete"})
@@ -314,12 +320,15 @@ class BaseLLM(ABC):
         who = f"{type(self).__name__}.{blocking if forms[0] else awaitable}()"
         deadline = _earlier(request.deadline, request.timeout and runtime.now() + request.timeout)
         argument = request if structured else [dict(message) for message in request.messages]
+        outer = current_call()
         with scope(
             attempt=request.attempt,
             deadline=deadline,
             idempotency_key=request.idempotency_key,
             stop=request.stop,
-            retried=request.retried,
+            retried=request.retried or outer.retried,
+            charges=(*outer.charges, *request.charges),
+            apart=False,
         ):
             try:
                 answer = await runtime.invoke(*forms, argument, deadline=deadline, pool=self._threads)

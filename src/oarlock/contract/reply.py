@@ -98,6 +98,7 @@ class Reply:
         id: the provider's id of the answer.
         value: the object that an LLM's own `call()` returned, where that was neither text nor tool calls.
         raw: the provider's whole answer, for what has no field here.
+        cached: the answer was given before and cost nothing this time; its `usage` is zero.
     """
 
     text: str = ""
@@ -108,6 +109,7 @@ class Reply:
     id: str | None = None
     value: Any = field(default=None, repr=False)
     raw: Any = field(default=None, repr=False, compare=False)
+    cached: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -253,10 +253,13 @@ class BaseTool:
             and idempotency_key == outer.idempotency_key
             and not outer.stop
             and not outer.retried
+            and (outer.apart or not outer.charges)
         ):
             result = await runtime.invoke(blocking, awaitable, deadline=deadline, pool=pool)
         else:
-            with scope(attempt=1, deadline=deadline, idempotency_key=idempotency_key, stop=(), retried=False):
+            with scope(
+                attempt=1, deadline=deadline, idempotency_key=idempotency_key, stop=(), retried=False, apart=True
+            ):
                 result = await runtime.invoke(blocking, awaitable, deadline=deadline, pool=pool)
         if inspect.iscoroutine(result):  # of a blocking function that only returns what another one began
             return await runtime.invoke(None, _awaited, result, deadline=deadline)
