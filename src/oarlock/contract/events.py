@@ -14,7 +14,10 @@ __all__ = [
     "CallFailed",
     "CallFinished",
     "CallStarted",
+    "CircuitChanged",
     "Event",
+    "RateLimitSeen",
+    "FellBack",
     "RunFailed",
     "RunFinished",
     "RunStarted",
@@ -108,8 +111,8 @@ class Waiting(Event):
     """A call is waiting, and why.
 
     Attributes:
-        cause: `"retry"`, `"rate_limit"`, ...
-        seconds: how long it will wait.
+        cause: `"retry"`, `"rate_limit"`, `"concurrency"`, ...
+        seconds: how long it will wait. For `"concurrency"`, where that depends on others, it is how long it has waited.
         error: what made it wait, where it was an error.
         attempt: the attempt that failed, for a retry.
     """
@@ -126,6 +129,49 @@ class CacheHit(Event):
 
     model: str
     saved: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FellBack(Event):
+    """A model failed for good, and another one is asked instead."""
+
+    from_model: str
+    to_model: str
+    error: OarlockError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitSeen(Event):
+    """An endpoint said in an answer's headers how much of a limit is left.
+
+    Attributes:
+        unit: `"requests"`, `"tokens"`, `"input_tokens"`, `"output_tokens"`, or `"any"` where it did not say.
+        limit: how many there are a minute.
+        remaining: how many are left.
+        resets_in: seconds until there are as many as ever.
+    """
+
+    unit: str
+    limit: float | None = None
+    remaining: float | None = None
+    resets_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitChanged(Event):
+    """A circuit breaker opened, is trying the endpoint again, or closed.
+
+    Attributes:
+        endpoint: whose circuit it is; `None` for an LLM that names none.
+        state: `"open"`, `"half_open"` or `"closed"`.
+        why: in words, for `"open"`: how many calls of how many failed.
+        seconds: for how long it is open; 0 for the others.
+    """
+
+    endpoint: str | None
+    state: str
+    why: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
