@@ -381,8 +381,14 @@ def test_closing_unloads(llm: LocalLLM) -> None:
 
 
 SCRIPT = """
-import builtins, os, signal, sys, threading, time
+import atexit, builtins, os, signal, sys, threading, time
+from oarlock.contract.errors import LLMError
 from oarlock.llms.local import LocalLLM
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without
+too_late = threading.Event()
+last = []  # called after the model's own exit
+atexit.register(lambda: [call() for call in last])
 llm = LocalLLM(temperature=0, max_tokens=300, context_window=512, threads=1)
 
 def began():
@@ -401,6 +407,20 @@ def fork(child):
 def interrupt():
     began()
     os.kill(os.getpid(), signal.SIGINT)
+
+def ask():
+    try:
+        llm.call('Hi')
+    except LLMError as error:
+        print(error)
+
+def ask_too_late():
+    too_late.wait()
+    llm.call('Hi')
+
+def let_it_ask():
+    too_late.set()
+    time.sleep(0.3)
 """
 
 ENDINGS = {
@@ -409,6 +429,13 @@ ENDINGS = {
     "while writing": ("llm.load(); [start(llm.call, 'Tell me a story') for _ in range(3)]; began()", 0, ""),
     "while reading a prompt": ("llm.load(); start(llm.call, 'word ' * 300); began()", 0, ""),
     "while loading": ("start(llm.load)", 0, ""),
+    "asked by the main thread when it has ended": (
+        "llm.load(); last.append(ask)",
+        0,
+        "The program is ending: no model of this process can be asked any more.",
+    ),
+    "asked by another thread when it has ended": ("llm.load(); start(ask_too_late); last.append(let_it_ask)", 0, ""),
+    "first asked when it has ended": ("start(ask_too_late); last.append(let_it_ask)", 0, ""),
     "with a stream left open": ("stream = llm.stream('Tell me a story'); next(stream)", 0, ""),
     "with an exit code": ("llm.load(); sys.exit(3)", 3, ""),
     "interrupted": (

@@ -9,6 +9,8 @@ What the binding is like (2026.10), and what is done about it here:
   prompt's progress. What a callback raises is swallowed.
 - A `Server` that is destroyed before its loop runs hangs for ever, and it is handed out before that: it is asked for its
   metrics first, which the loop answers.
+- A generation that outlives Python crashes the process, at its next token or in C++'s own clean-up: at exit each one is
+  stopped and waited for, and none begins any more.
 - Destroying a `Server` joins threads, and some of them are the parent's in a forked child: there, none is destroyed, and
   a child of a process that has loaded a model loads its own.
 """
@@ -22,13 +24,15 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from oarlock.contract.errors import BadRequestError, CallFailedError, ConfigurationError, LLMError
 from oarlock.contract.secret import scrub
@@ -113,23 +117,27 @@ class Engine:
         self.usable = True
         self._threads = ThreadPool(settings.parallel, "oarlock-local")  # further generations wait for one of these
         self._running: dict[int, Any] = {}
+        self._lock = threading.Lock()  # `shut` sees each generation that `start` lets begin
         self._server: Any = _open(settings)
 
     def start(self, body: bytes) -> Generation:
         """Begin to answer a request, which is a body of the OpenAI chat format that asks for a stream."""
         generation = Generation()
-        if not self.usable:
-            raise CallFailedError("The model was being unloaded: the program is ending.")
         key = id(generation)
-        running = self._threads.submit(generation._run, self, body)  # noqa: SLF001
-        self._running[key] = (generation, running)
+        with self._lock:
+            running = _submitted(self._threads, generation._run, self, body) if self.usable else None  # noqa: SLF001
+            if running is not None:
+                self._running[key] = (generation, running)
+        if running is None:
+            _refuse_at_exit()
         running.add_done_callback(lambda _: self._running.pop(key, None))
         return generation
 
     def shut(self, until: float) -> None:
         """Stop all generations, wait for them until the given monotonic time, and unload."""
-        self.usable = False
-        running = list(self._running.values())
+        with self._lock:
+            self.usable = False
+            running = list(self._running.values())
         for generation, _ in running:
             generation.stopped = generation.silent = True
         for _, future in running:
@@ -152,13 +160,35 @@ class _Models:
         self._engines: weakref.WeakValueDictionary[Settings, Engine] = weakref.WeakValueDictionary()
         self._prepared = False
         self._forked = False
-        self._last: Any = None  # the future of the last load that was begun
+        self._ending = False
+        self._last: Future[Any] | None = None  # of the last load that was begun
+        self._lock = threading.Lock()  # the exit sees each load that begins
+
+    def prepare(self) -> None:
+        """See to a clean exit; to be called while the program is not ending, so before anything is loaded."""
+        with self._lock:
+            if not self._prepared:
+                self._prepared = True
+                atexit.register(self._at_exit)
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(after_in_child=self._after_fork)
 
     def get(self, settings: Settings) -> Engine:
-        self._last = loading = self._loader.submit(self._get, settings)
+        self.prepare()  # an unpickled LLM has not
+        with self._lock:
+            loading = None if self._ending else _submitted(self._loader, self._get, settings)
+            if loading is not None:
+                self._last = loading
+        if loading is None:
+            _refuse_at_exit()
         loading.add_done_callback(self._forget)
         engine: Engine = loading.result()
         return engine
+
+    def refuse_at_exit(self) -> None:
+        """Let nobody wait for a model that will not be loaded any more."""
+        if self._ending:
+            _refuse_at_exit()
 
     def _forget(self, done: Any) -> None:
         if self._last is done:  # it would keep the engine alive
@@ -167,18 +197,13 @@ class _Models:
     def _get(self, settings: Settings) -> Engine:
         engine = self._engines.get(settings)
         if engine is None or not engine.usable:
-            if not self._prepared:
-                self._prepared = True
-                atexit.register(self._at_exit)
-                if hasattr(os, "register_at_fork"):
-                    os.register_at_fork(after_in_child=self._after_fork)
             self._engines[settings] = engine = Engine(settings)
             if self._forked:
                 engine.keep()
         return engine
 
     def _after_fork(self) -> None:
-        engines, self._last = list(self._engines.values()), None
+        engines, self._last, self._lock = list(self._engines.values()), None, threading.Lock()
         for engine in engines:
             engine.usable = False
             engine.keep()
@@ -189,14 +214,34 @@ class _Models:
 
     def _at_exit(self) -> None:
         until = time.monotonic() + _EXIT_SECONDS
-        if self._last is not None:
+        with self._lock:
+            self._ending, loading = True, self._last
+        if loading is not None:
             with contextlib.suppress(Exception):
-                self._last.result(_EXIT_SECONDS)
+                loading.result(_EXIT_SECONDS)
         for engine in list(self._engines.values()):
             engine.shut(until)
 
 
 models: Final = _Models()  # of this process: that is the point of sharing them
+
+
+def _submitted(pool: ThreadPool, call: Callable[..., Any], *args: Any) -> Future[Any] | None:
+    """Run a call in a thread; `None` where the program is ending and Python (from 3.12 on) starts no more threads."""
+    try:
+        return pool.submit(call, *args)
+    except RuntimeError as error:
+        if "interpreter shutdown" in str(error):
+            return None
+        raise
+
+
+def _refuse_at_exit() -> NoReturn:
+    """Tell the main thread that it is too late; let others stand still, as Python itself does with them in a moment."""
+    if threading.current_thread() is threading.main_thread():
+        raise CallFailedError("The program is ending: no model of this process can be asked any more.")
+    while True:
+        threading.Event().wait()
 
 
 def _leave_without_cleaning() -> None:

@@ -85,6 +85,7 @@ class LocalLLM(BaseLLM):
         if max_tokens is not None:
             _positive("max_tokens", max_tokens)
         self._engine: Engine | None = None
+        models.prepare()
 
     def load(self) -> Self:
         """Load the model now, if it is not loaded yet; safe to call from several threads.
@@ -121,6 +122,7 @@ class LocalLLM(BaseLLM):
         try:
             engine = self._engine
             if engine is None or not engine.usable:
+                models.refuse_at_exit()
                 engine = await runtime.invoke(self._loaded, None, deadline=until, pool=self._threads)
             return await self._generated(runtime, request, engine.start(self._body(request)), until)
         except TimeoutError as error:
