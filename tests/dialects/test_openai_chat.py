@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 from types import MappingProxyType
 from typing import Any
 
@@ -16,20 +17,24 @@ from oarlock.contract.errors import (
     AuthenticationError,
     BadRequestError,
     ConfigurationError,
+    ContentFilterError,
     ContextWindowExceededError,
     EmptyReply,
     LLMError,
     PermissionDeniedError,
     QuotaExceededError,
     RateLimitError,
+    RefusalError,
     ResponseFormatError,
     ServerError,
+    TruncatedReply,
 )
 from oarlock.contract.reply import ToolCall, Usage
 from oarlock.contract.request import Request
 from oarlock.dialects.openai_chat import decode, encode, error_message
 
 HI = ({"role": "user", "content": "Hi"},)
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 
@@ -273,18 +278,86 @@ def test_what_is_shown_of_an_answer_holds_no_secret_and_no_control_characters() 
     "message", [{"content": ""}, {"content": None}, {"content": "  \n"}, {}, {"content": []}, {"tool_calls": []}]
 )
 def test_an_answer_without_words_is_empty(message: dict[str, Any]) -> None:
-    data = json.dumps({"id": "x", "choices": [{"message": message, "finish_reason": "length"}]}).encode()
-    with pytest.raises(EmptyReply, match="finish reason: length") as caught:
+    data = json.dumps({"id": "x", "choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+    with pytest.raises(EmptyReply, match="finish reason: stop") as caught:
         decode(data, "ChatLLM")
     assert caught.value.request_id == "x"
 
 
 def test_a_refusal_is_an_error_that_quotes_it() -> None:
-    with pytest.raises(ResponseFormatError, match="refused to answer: I cannot") as caught:
-        decode(body({"content": None, "refusal": "I cannot"}), "ChatLLM")
-    assert caught.value.code == "refusal"
-    assert not isinstance(caught.value, EmptyReply)
+    for message in (
+        {"content": None, "refusal": "I cannot"},
+        {"content": [{"type": "refusal", "refusal": "I cannot"}]},
+    ):
+        with pytest.raises(RefusalError, match="refused to answer: I cannot") as caught:
+            decode(body(message, usage=USAGE), "ChatLLM")
+        assert caught.value.code == "refusal"
+        assert caught.value.usage == Usage(prompt_tokens=3, completion_tokens=2, requests=1)
     assert decode(body({"content": "Hello", "refusal": "But"}), "ChatLLM").text == "Hello"
+
+
+def ended(reason: str, message: dict[str, Any]) -> bytes:
+    return json.dumps(
+        {"id": "x", "choices": [{"message": message, "finish_reason": reason}], "usage": USAGE}
+    ).encode()
+
+
+@pytest.mark.parametrize("reason", ["length", "LENGTH", "max_tokens", "MAX_TOKENS", "model_length"])
+def test_a_cut_answer_is_an_error_unless_it_is_wanted(reason: str) -> None:
+    data = ended(reason, {"content": "Once upon a"})
+    with pytest.raises(TruncatedReply, match=r"after 11 characters\. Raise max_tokens, or .*on_length='return'") as caught:
+        decode(data, "ChatLLM")
+    error = caught.value
+    assert (error.text, error.code, error.request_id, error.retryable) == ("Once upon a", "length", "x", False)
+    assert error.usage == Usage(prompt_tokens=3, completion_tokens=2, requests=1)
+    assert pickle.loads(pickle.dumps(error)).usage == error.usage
+    reply = decode(data, "ChatLLM", "return")
+    assert (reply.text, reply.finish_reason) == ("Once upon a", reason)
+
+
+@pytest.mark.parametrize("on_length", ["error", "return"])
+def test_cut_tool_calls_and_cut_nothings_are_always_errors(on_length: Any) -> None:
+    calls = {"content": "Let me", "tool_calls": [{"id": "a", "function": {"name": "add", "arguments": '{"x": '}}]}
+    with pytest.raises(TruncatedReply, match=r"within its tool calls.* Raise max_tokens\.$") as caught:
+        decode(ended("length", calls), "ChatLLM", on_length)
+    assert caught.value.text == "Let me"
+    with pytest.raises(TruncatedReply, match="before there was any text"):
+        decode(ended("length", {"content": " "}), "ChatLLM", on_length)
+
+
+@pytest.mark.parametrize("message", [{"content": ""}, {"content": "Once upon"}, {"content": None, "refusal": "no"}])
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY"])
+def test_a_filtered_answer_is_an_error(reason: str, message: dict[str, Any]) -> None:
+    with pytest.raises(ContentFilterError, match=f"stopped by a content filter.*{reason}") as caught:
+        decode(ended(reason, message), "ChatLLM", "return")
+    assert (caught.value.code, caught.value.usage and caught.value.usage.requests) == ("content_filter", 1)
+
+
+def test_other_endings_that_are_none() -> None:
+    with pytest.raises(RefusalError, match="I will not"):
+        decode(ended("refusal", {"content": "I will not"}), "ChatLLM")
+    with pytest.raises(RefusalError, match="did not say why"):
+        decode(ended("refusal", {"content": None}), "ChatLLM")
+    with pytest.raises(ServerError, match=r"broke off its answer after 4 characters \(finish_reason: abort\)") as caught:
+        decode(ended("abort", {"content": "Once"}), "ChatLLM")
+    assert caught.value.retryable
+
+
+def test_azures_content_filter_is_its_own_error() -> None:
+    inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {}}
+    for error in (
+        {"message": "The prompt was filtered", "code": "content_filter", "status": 400, "innererror": inner},
+        {"message": "The prompt was filtered", "code": None, "innererror": inner},
+    ):
+        with pytest.raises(ContentFilterError, match="The prompt was filtered") as caught:
+            decode(json.dumps({"error": error}).encode(), "ChatLLM")
+        assert caught.value.code == "content_filter"
+        assert error_message(400, json.dumps({"error": error}).encode()) == ("The prompt was filtered", "content_filter")
+
+
+def test_more_cached_tokens_than_were_read_cannot_make_it_cheaper() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 10_000}}
+    assert decode(body(usage=usage), "ChatLLM").usage.cached_prompt_tokens == 10
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,14 @@ from json_values import JSON
 
 from oarlock.contract.errors import (
     AuthenticationError,
+    ContentFilterError,
     EmptyReply,
     LLMError,
     RateLimitError,
+    RefusalError,
     ResponseFormatError,
     ServerError,
+    TruncatedReply,
     TruncatedStream,
 )
 from oarlock.contract.reply import Delta, Reply, ToolCall, Usage
@@ -188,9 +191,36 @@ def test_a_call_without_a_name_is_no_call() -> None:
 
 
 def test_a_streamed_refusal_is_an_error() -> None:
-    with pytest.raises(ResponseFormatError, match="refused to answer: I cannot") as caught:
+    with pytest.raises(RefusalError, match="refused to answer: I cannot") as caught:
         assembled(chunk({"refusal": "I can"}), chunk({"refusal": "not"}), STOP)
     assert caught.value.code == "refusal"
+
+
+def test_a_streamed_answer_that_is_cut_or_filtered_is_an_error() -> None:
+    cut = [text("Once "), text("upon"), chunk(finish_reason="length"), USAGE, DONE]
+    with pytest.raises(TruncatedReply, match="after 9 characters") as caught:
+        assembled(*cut)
+    assert caught.value.text == "Once upon"
+    assert caught.value.usage == Usage(prompt_tokens=3, completion_tokens=2, requests=1)
+    assembler = StreamAssembler("ChatLLM", "return")
+    for event in cut:
+        assembler.feed(event)
+    assert assembler.finish().text == "Once upon"
+    with pytest.raises(ContentFilterError):
+        assembled(text("Once"), chunk(finish_reason="content_filter"), DONE)
+    with pytest.raises(TruncatedReply, match="within its tool calls"):
+        assembled(call(index=0, id="a", name="add", arguments='{"x'), chunk(finish_reason="length"), DONE)
+
+
+def test_only_what_brings_something_counts_as_a_piece() -> None:
+    assembler = StreamAssembler("ChatLLM")
+    alive = (chunk(), text(""), chunk({"content": None}), '{"choices": []}', '{"type": "ping"}', USAGE)
+    for event in alive:
+        assembler.feed(event)
+    assert assembler.pieces == 0
+    for event in (text("a"), chunk({"reasoning_content": "hm"}), call(index=0, name="add"), STOP):
+        assembler.feed(event)
+    assert assembler.pieces == 4
 
 
 def test_the_end_is_known() -> None:

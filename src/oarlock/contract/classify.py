@@ -17,6 +17,7 @@ from oarlock.contract.errors import (
     BadRequestError,
     CallFailedError,
     ConnectionFailedError,
+    ContentFilterError,
     ContextWindowExceededError,
     LLMError,
     LLMTimeoutError,
@@ -34,6 +35,7 @@ __all__ = ["classify", "error_for_status"]
 
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 _WINDOW_CODES = {"context_length_exceeded", "context_window_exceeded", "string_above_max_length"}
+_FILTER_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
 _WINDOW_TEXT = re.compile(
     r"maximum context length|context (?:length|window|size)[^.]{0,40}exceed|exceeds? the (?:available )?context"
     r"|prompt is too long|input is too long",
@@ -81,7 +83,8 @@ def error_for_status(
     headers = headers or {}
     hint = retry_after(headers, time.time() if wall_time is None else wall_time)
     kind, retryable = _kind_of(status, code, message)
-    if headers.get("x-should-retry") == "false":  # openai-python and Stripe honour this header too
+    # Only "false" is honoured: "true" must not make a wrong key or a bad request cost more than one request.
+    if headers.get("x-should-retry", "").strip().lower() == "false":
         retryable = False
     return kind(
         message,
@@ -98,6 +101,8 @@ def _kind_of(status: int, code: str | None, message: str) -> tuple[type[LLMError
         return QuotaExceededError, False
     if code in _WINDOW_CODES or (status in (400, 413, 422) and _WINDOW_TEXT.search(message)):
         return ContextWindowExceededError, False
+    if code and code.lower() in _FILTER_CODES:  # Azure's and OpenAI's
+        return ContentFilterError, False
     if status >= 500:
         return ServerError, status != 501
     if status == 409:  # a conflict or a lock: heals by itself

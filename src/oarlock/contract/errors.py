@@ -34,7 +34,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from oarlock.contract.reply import Usage
 
 __all__ = [
     "AuthenticationError",
@@ -87,9 +90,13 @@ class LLMError(OarlockError):
         elapsed: seconds from the start of the call to this error.
         retry_after: seconds that the server asked to wait.
         retryable: whether the same request may succeed later; the default is the class's.
+
+    Attributes:
+        usage: what was spent, where an answer came and could not be used; else `None`.
     """
 
     default_retryable: ClassVar[bool] = False
+    usage: Usage | None = None
 
     def __init__(
         self,
@@ -180,7 +187,9 @@ class ReplyTooLarge(ResponseFormatError):  # noqa: N818
 
 
 class TruncatedStream(ResponseFormatError):  # noqa: N818
-    """A stream that ended before its end; `.text` is what had come."""
+    """A stream that ended before its end; `.text` is what had come. `Retry` asks again if none of it was handed out."""
+
+    default_retryable = True
 
     def __init__(self, message: str = "", *, text: str = "", **facts: Any) -> None:
         super().__init__(message, **facts)

@@ -6,32 +6,34 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oarlock.contract.answers import require_answer
+from oarlock.contract.endings import OnLength, require_whole
 from oarlock.contract.reply import Reply, ToolCall, Usage
-from oarlock.dialects.openai_chat.failures import error_inside, from_json, parse_otherwise, refused, wrong_shape
+from oarlock.dialects.openai_chat.failures import error_inside, from_json, parse_otherwise, wrong_shape
 from oarlock.dialects.openai_chat.texts import clean
 
-__all__ = ["arguments_text", "decode", "parse", "read", "text_of", "tool_call", "usage_of"]
+__all__ = ["arguments_text", "decode", "parse", "read", "refusal_of", "text_of", "tool_call", "usage_of"]
 
 _MOST_TOKENS: Final = 2**53  # a count above what a JSON number holds exactly is no count
 
 
-def decode(body: bytes, who: str) -> Reply:
+def decode(body: bytes, who: str, on_length: OnLength = "error") -> Reply:
     """Return the reply in the body of a successful response.
 
     Args:
         body: as it came.
         who: the LLM in words, to begin messages with.
+        on_length: `"return"` takes a text that ended at the limit of tokens; see `require_whole`.
 
     Raises:
-        ResponseFormatError: the body is not JSON, or not in this format; `EmptyReply` if there is no answer in it.
+        ResponseFormatError: the body is not JSON, or not in this format; `EmptyReply` if there is no answer in it,
+            `TruncatedReply`, `RefusalError` or `ContentFilterError` if there is not a whole one.
         LLMError: the body holds an error, in spite of its status.
 
     Example:
         >>> decode(b'{"choices": [{"message": {"content": "Hello"}}]}', "ChatLLM").text
         'Hello'
     """
-    return read(parse(body, who), who)
+    return read(parse(body, who), who, on_length)
 
 
 def parse(body: bytes, who: str) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def parse(body: bytes, who: str) -> dict[str, Any]:
     return data
 
 
-def read(data: dict[str, Any], who: str) -> Reply:
+def read(data: dict[str, Any], who: str, on_length: OnLength = "error") -> Reply:
     """Return the reply in a response's parsed body; see `decode`."""
     if data.get("error") or data.get("object") == "error":
         raise error_inside(data, who)
@@ -57,14 +59,11 @@ def read(data: dict[str, Any], who: str) -> Reply:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise wrong_shape(who, "an object in choices[0].message", message, data)
-    text = message.get("content")
-    if type(text) is not str:
-        text = text_of(text, who)
+    content = message.get("content")
+    text = content if type(content) is str else text_of(content, who)
     if not text.isascii():
         text = clean(text)
     calls = _calls(message, who) if "tool_calls" in message or "function_call" in message else ()
-    if not (calls or text) and message.get("refusal"):
-        raise refused(message["refusal"], who, data)
     finish_reason, model, id_ = choice.get("finish_reason"), data.get("model"), data.get("id")
     reply = Reply(
         text=text,
@@ -75,7 +74,7 @@ def read(data: dict[str, Any], who: str) -> Reply:
         id=id_ if isinstance(id_, str) else None,
         raw=data,
     )
-    return reply if calls else require_answer(reply, who)
+    return require_whole(reply, who, on_length, refusal_of(message))
 
 
 def _choice(data: dict[str, Any], who: str) -> dict[str, Any]:
@@ -103,6 +102,14 @@ def text_of(content: Any, who: str) -> str:
             raise wrong_shape(who, 'parts such as {"type": "text", "text": "..."} in the message\'s content', part)
         texts.append(text)
     return "".join(texts)
+
+
+def refusal_of(message: Mapping[str, Any]) -> str:
+    """Return the words with which the model declined, from the message's own field or from its parts."""
+    content = message.get("content")
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    words = [holder.get("refusal") for holder in (message, *parts)]
+    return clean("".join(word for word in words if isinstance(word, str)))
 
 
 def _calls(message: Mapping[str, Any], who: str) -> tuple[ToolCall, ...]:
@@ -149,10 +156,12 @@ def usage_of(usage: Any) -> Usage:
         return Usage(requests=1)
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     details = usage.get("prompt_tokens_details")
+    read = _count(prompt)
+    cached = _count(details.get("cached_tokens")) if type(details) is dict else 0
     return Usage(
-        prompt_tokens=_count(prompt),
+        prompt_tokens=read,
         completion_tokens=_count(completion),
-        cached_prompt_tokens=_count(details.get("cached_tokens")) if type(details) is dict else 0,
+        cached_prompt_tokens=min(cached, read),  # more would make the whole cheaper than it was
         requests=1,
     )
 

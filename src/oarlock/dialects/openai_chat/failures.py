@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from oarlock.contract.classify import error_for_status
 from oarlock.contract.errors import (
+    ContentFilterError,
     ContextWindowExceededError,
     LLMError,
     ResponseFormatError,
 )
 from oarlock.contract.secret import scrub
 
-__all__ = ["error_inside", "error_message", "from_json", "parse_otherwise", "refused", "wrong_shape"]
+__all__ = ["error_inside", "error_message", "from_json", "parse_otherwise", "wrong_shape"]
 
 from_json = json.JSONDecoder(strict=False).decode  # raw newlines inside strings: wrong, frequent, harmless
 _READ_BODY: Final = 64 * 1024  # of an error's body, no more than this is looked at (DESIGN.md's cap)
@@ -65,15 +66,6 @@ def wrong_shape(who: str, expected: str, got: Any, data: Mapping[str, Any] | Non
     )
 
 
-def refused(refusal: Any, who: str, data: Mapping[str, Any]) -> ResponseFormatError:
-    """Return the error for a model\'s refusal to answer."""
-    id_ = data.get("id")
-    said = scrub(refusal if isinstance(refusal, str) else _brief.repr(refusal))
-    return ResponseFormatError(
-        f"{who} refused to answer: {said}", code="refusal", request_id=id_ if isinstance(id_, str) else None
-    )
-
-
 _STATUS_WORDS: Final = (  # the words of providers' codes and types, in the order in which they are looked for
     (429, re.compile(r"quota|billing|rate.?limit|too.?many|exhausted|throttl")),
     (401, re.compile(r"api.?key|authentication|unauthenticated|unauthorized|token.?expired")),
@@ -92,7 +84,7 @@ def error_inside(data: Mapping[str, Any], who: str) -> LLMError:
     said = f"{who} answered with an error: {scrub(message) or _quoted(_brief.repr(data))}"
     if status is None:
         guess = error_for_status(400, said, code=code)
-        if isinstance(guess, ContextWindowExceededError):
+        if isinstance(guess, ContextWindowExceededError | ContentFilterError):
             return guess
         # It says nothing of whose fault it is. The server had accepted the request, so it is taken for the server's.
         status = 500
@@ -112,6 +104,9 @@ def _read_error(data: Any) -> tuple[str, str | None, int | None]:
     if not message:
         message = error if isinstance(error, str) else _detail(outer.get("detail"))
     words = _first_text(fields, ("code",)), _first_text(fields, ("type", "status", "__type"))
+    inner = error.get("innererror") if isinstance(error, Mapping) else None
+    if isinstance(inner, Mapping) and inner.get("code") == "ResponsibleAIPolicyViolation":  # Azure's content filter
+        words = "content_filter", words[1]
     code = next((word for word in words if word and not word.isdigit() and word != "error"), None)
     if code is None and isinstance(error, str) and message != error:  # OAuth's shape
         code = error

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from oarlock.contract.answers import require_answer
+from oarlock.contract.endings import OnLength, require_whole
 from oarlock.contract.errors import (
     TruncatedStream,
 )
 from oarlock.contract.reply import Delta, Reply, ToolCall
-from oarlock.dialects.openai_chat.decoding import arguments_text, text_of, tool_call, usage_of
-from oarlock.dialects.openai_chat.failures import error_inside, from_json, refused, wrong_shape
+from oarlock.dialects.openai_chat.decoding import arguments_text, refusal_of, text_of, tool_call, usage_of
+from oarlock.dialects.openai_chat.failures import error_inside, from_json, wrong_shape
 from oarlock.dialects.openai_chat.texts import clean
 
 __all__ = ["StreamAssembler"]
@@ -30,9 +30,11 @@ class StreamAssembler:
 
     Args:
         who: the LLM in words, to begin messages with.
+        on_length: `"return"` takes a text that ended at the limit of tokens; see `require_whole`.
 
     Attributes:
         done: the stream has said that it is over; nothing more needs to be read.
+        pieces: how many events have brought something of the answer; what only keeps the stream alive does not count.
 
     Example:
         >>> assembler = StreamAssembler("ChatLLM")
@@ -45,13 +47,15 @@ class StreamAssembler:
     """
 
     __slots__ = (
-        *("_calls", "_finish_reason", "_id", "_last", "_model", "_odd", "_places", "_raw", "_refusal", "_texts"),
-        *("_usage", "_who", "done"),
+        *("_calls", "_finish_reason", "_id", "_last", "_model", "_odd", "_on_length", "_places", "_raw", "_refusal"),
+        *("_texts", "_usage", "_who", "done", "pieces"),
     )
 
-    def __init__(self, who: str) -> None:
+    def __init__(self, who: str, on_length: OnLength = "error") -> None:
         self.done = False
+        self.pieces = 0
         self._who = who
+        self._on_length = on_length
         self._texts: list[str] = []
         self._calls: dict[int, _PartialCall] = {}
         self._places: dict[int, int] = {}  # from the server's index to the number of the call it now means
@@ -121,6 +125,7 @@ class StreamAssembler:
         Raises:
             TruncatedStream: there was neither a finish reason nor `[DONE]`; `.text` is what had come.
             EmptyReply: nothing has come.
+            TruncatedReply, RefusalError, ContentFilterError: the answer is not a whole one.
         """
         text = "".join(self._texts)
         if self._odd and not (text or self._calls or self._finish_reason or self._refusal):
@@ -132,8 +137,6 @@ class StreamAssembler:
                 request_id=self._id,
             )
         calls = [self._whole(number, self._calls[number]) for number in sorted(self._calls)]
-        if not (text or calls) and self._refusal:
-            raise refused(self._refusal, self._who, {"id": self._id})
         reply = Reply(
             text=text,
             tool_calls=tuple(calls),
@@ -143,7 +146,7 @@ class StreamAssembler:
             id=self._id,
             raw=self._raw,
         )
-        return require_answer(reply, self._who)
+        return require_whole(reply, self._who, self._on_length, self._refusal)
 
     def _parse(self, data: str, event: str) -> dict[str, Any]:
         try:
@@ -163,6 +166,7 @@ class StreamAssembler:
             raise error_inside(choice, self._who)
         if isinstance(choice.get("finish_reason"), str):
             self._finish_reason = choice["finish_reason"]
+            self.pieces += 1
         delta = choice.get("delta")
         if delta is None and not self._texts and not self._calls:
             delta = choice.get("message")  # a server that sends the whole at once
@@ -170,13 +174,13 @@ class StreamAssembler:
             return
         if not isinstance(delta, dict):
             raise wrong_shape(self._who, "an object in choices[0].delta", delta)
+        self.pieces += any(delta.values())
         content = delta.get("content")
         if content:
             text = clean(text_of(content, self._who))
             self._texts.append(text)
             deltas.append(Delta(text))
-        if isinstance(delta.get("refusal"), str):
-            self._refusal += delta["refusal"]
+        self._refusal += refusal_of(delta)
         if delta.get("tool_calls") or delta.get("function_call"):
             self._add_calls(delta, deltas)
 
