@@ -146,7 +146,15 @@ class TestStatus:
 
     def test_the_server_may_forbid_a_retry(self) -> None:
         assert error_for_status(503, "x", headers={"x-should-retry": "false"}).retryable is False
+        assert error_for_status(503, "x", headers={"x-should-retry": " False "}).retryable is False
         assert error_for_status(503, "x", headers={"x-should-retry": "true"}).retryable is True
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 407, 413, 422, 501])
+    def test_the_server_cannot_demand_a_retry(self, status: int) -> None:
+        assert error_for_status(status, "x", headers={"x-should-retry": "true"}).retryable is False
+        assert (
+            error_for_status(429, "x", code="insufficient_quota", headers={"x-should-retry": "true"}).retryable is False
+        )
 
     def test_a_date_is_read_against_the_given_time(self) -> None:
         headers = {"retry-after": "Thu, 01 Jan 1970 00:01:00 GMT"}

@@ -72,6 +72,7 @@ def test_which_heal_by_themselves() -> None:
         "LLMTimeoutError",
         "ConnectionFailedError",
         "ServerError",
+        "TruncatedStream",
     }
 
 

@@ -30,6 +30,10 @@ def waits(error: LLMError, retry: Retry, seed: int = 0, deadline: float | None =
 delays = st.floats(0, 1000)
 
 
+def batched(items: list[float], size: int) -> list[list[float]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
 @given(st.integers(0, 10_000), st.integers(1, 12), delays, delays)
 def test_full_jitter(seed: int, attempts: int, base: float, cap: float) -> None:
     slept = waits(ServerError("x"), Retry(attempts, base_delay=base, max_delay=cap), seed)
@@ -57,21 +61,23 @@ def test_the_defaults() -> None:
 
 
 def test_many_attempts_do_not_overflow() -> None:
-    assert len(waits(ServerError("x"), Retry(100, base_delay=0.001, max_delay=0.01))) == 99
+    retry = Retry(100, base_delay=0.001, max_delay=0.01, budget=None)
+    assert len(waits(ServerError("x"), retry)) == 99
 
 
 @given(st.integers(0, 1000), st.floats(0.001, 60))
-def test_a_hint_is_a_floor_with_a_tenth_of_jitter(seed: int, hint: float) -> None:
+def test_a_hint_is_a_floor_with_a_fifth_of_jitter(seed: int, hint: float) -> None:
     retry = Retry(2, throttled_base_delay=0)
     (wait,) = waits(RateLimitError("x", retry_after=hint), retry, seed)
-    assert hint <= wait <= hint * 1.1
+    assert hint <= wait <= hint * 1.2
 
 
 def test_clients_told_the_same_come_back_spread() -> None:
-    retry = Retry(2, throttled_base_delay=0)
-    back = [waits(RateLimitError("x", retry_after=2), retry, seed)[0] for seed in range(20)]
-    assert min(back) >= 2
-    assert max(back) - min(back) > 0.1
+    """Twenty that were told 2 s: none early, and never all within 0.2 s; here for 200 such crowds."""
+    rolls = [waits(RateLimitError("x", retry_after=2), Retry(2), seed)[0] for seed in range(4000)]
+    for crowd in batched(rolls, 20):
+        assert min(crowd) >= 2
+        assert max(crowd) - min(crowd) >= 0.2
 
 
 def test_a_hint_does_not_shorten_the_backoff() -> None:
@@ -94,7 +100,7 @@ def test_a_hint_does_not_shorten_the_backoff() -> None:
 def test_hints_of_the_headers(headers: dict[str, str], hint: float, status: int) -> None:
     retry = Retry(2, base_delay=0, throttled_base_delay=0)
     (wait,) = waits(error_for_status(status, "x", headers=headers, wall_time=EPOCH), retry)
-    assert hint <= wait <= hint * 1.1
+    assert hint <= wait <= hint * 1.2
 
 
 @pytest.mark.parametrize("text", ["soon", "-5", "nan", "inf", "", "Thu, 99 Jan 2026 00:00:07 GMT"])
@@ -122,7 +128,7 @@ def test_how_long_is_too_long_can_be_set(runtime: VirtualRuntime) -> None:
     llm = ScriptedLLM([RateLimitError("x", retry_after=600), "ok"])
     with runtime:
         assert llm.with_policies(Retry(max_retry_after=600)).call("Hi") == "ok"
-    assert 600 <= runtime.now() <= 660
+    assert 600 <= runtime.now() <= 720
 
 
 def test_a_hint_past_the_deadline_fails_at_once(runtime: VirtualRuntime) -> None:

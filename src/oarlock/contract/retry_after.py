@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC
 
 __all__ = ["retry_after"]
+
+_DECIMAL = re.compile(r"\s*(?:\d+\.?\d*|\.\d+)\s*", re.ASCII)  # float() reads "1_0", "1e9" and "Infinity" too
 
 
 def retry_after(headers: Mapping[str, str], wall_time: float) -> float | None:
@@ -38,8 +41,7 @@ def retry_after(headers: Mapping[str, str], wall_time: float) -> float | None:
 
 
 def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
+    if text is None or not _DECIMAL.fullmatch(text):
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    number = float(text)
+    return number if math.isfinite(number) else None
