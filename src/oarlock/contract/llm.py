@@ -6,14 +6,16 @@ import dataclasses
 import functools
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TextIO
 
 from oarlock.contract.answers import cut_at_stop, reply_from, require_answer
 from oarlock.contract.classify import classify
 from oarlock.contract.context import current_call, scope
 from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, misspelt
+from oarlock.contract.explaining import explained, own_code
 from oarlock.contract.functions import converse
 from oarlock.contract.messages import as_messages
+from oarlock.contract.order import check_order
 from oarlock.contract.parameters import accepted, parameters
 from oarlock.contract.policy import Handler, Policy, compose, in_default_order
 from oarlock.contract.recursion import counted
@@ -244,7 +246,7 @@ class BaseLLM(ABC):
             order: `"default"` sorts them by what works best (see `Policy`); `"given"` takes the first as the outermost.
 
         Raises:
-            ConfigurationError: something is no policy, or the order is unknown.
+            ConfigurationError: something is no policy, the order is unknown, or it would multiply retries.
 
         Example:
             >>> from oarlock.testing import ScriptedLLM
@@ -267,6 +269,27 @@ class BaseLLM(ABC):
             if figures is not None:
                 return dict(figures())
         raise ConfigurationError("This LLM keeps no metrics: use llm.with_policies(Metrics()).")
+
+    def explain(self, file: TextIO | None = None) -> None:
+        """Print in words what a call passes, from the outside in: each policy, then the LLM itself.
+
+        Args:
+            file: where to print, such as an `io.StringIO()`; default: `sys.stdout`.
+
+        Example:
+            >>> from oarlock.testing import ScriptedLLM
+            >>> ScriptedLLM(["Hello"]).explain()
+            A call passes, from the outside in:
+              1. The LLM itself: ScriptedLLM(model='scripted').
+            No policies: a failure ends the call at once.
+        """
+        core, policies = self._bare()
+        policies = in_default_order(policies) if core is self else policies
+        print(explained(core, policies), file=file)
+
+    def explain_itself(self) -> str:
+        """Return a sentence on the LLM without its policies, for `explain()`. It must hold no secret."""
+        return own_code(self, self._written) if self._written else f"{self!r}."
 
     def _bare(self) -> tuple[BaseLLM, tuple[Policy, ...]]:
         """Return what policies are wrapped around, and those that are there already."""
@@ -300,7 +323,9 @@ class BaseLLM(ABC):
     def _handler(self) -> Handler:
         stack: Handler | None = self.__dict__.get("_oarlock_stack")
         if stack is None:
-            stack = compose(in_default_order(self.policies), self._respond, self)
+            policies = in_default_order(self.policies)
+            check_order(policies)
+            stack = compose(policies, self._respond, self)
             self.__dict__["_oarlock_stack"] = stack
         return stack
 

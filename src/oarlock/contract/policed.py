@@ -7,6 +7,7 @@ from typing import Any
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
+from oarlock.contract.order import check_order
 from oarlock.contract.policy import Handler, Policy, compose, in_default_order, merged
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
@@ -45,6 +46,8 @@ class PolicedLLM(BaseLLM):
         self.inner = inner
         together = merged(present, added)
         self.policies = in_default_order(together) if order == "default" else together
+        check_order(self.policies)
+        _ = self._handler  # put together now, so that a policy may refuse this LLM now
 
     @property
     def _handler(self) -> Handler:

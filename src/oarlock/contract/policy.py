@@ -48,11 +48,18 @@ def in_default_order(policies: Iterable[Policy]) -> tuple[Policy, ...]:
 
 
 def merged(present: Sequence[Policy], added: Sequence[Policy]) -> tuple[Policy, ...]:
-    """Return both, where an added policy takes the place of present ones of its class: there is one retry loop."""
+    """Return both, where an added policy takes the place of present ones of its kind: there is one retry loop.
+
+    Of a kind are those of one class, and those of a class and of one derived from it.
+    """
     for policy in added:
         _check(policy)
-    classes = {type(policy) for policy in added if hasattr(policy, "rank")}
-    return (*(policy for policy in present if type(policy) not in classes), *added)
+    ranked = [policy for policy in added if hasattr(policy, "rank")]
+    return (*(one for one in present if not any(_of_a_kind(one, other) for other in ranked)), *added)
+
+
+def _of_a_kind(one: Policy, other: Policy) -> bool:
+    return isinstance(one, type(other)) or isinstance(other, type(one))
 
 
 def _check(policy: object) -> None:

@@ -1,0 +1,64 @@
+"""An LLM and its policies in words."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from typing import TYPE_CHECKING
+
+from oarlock.contract.order import remarks
+from oarlock.contract.policy import Policy, in_default_order
+from oarlock.contract.secret import scrub
+
+if TYPE_CHECKING:
+    from oarlock.contract.llm import BaseLLM
+
+__all__ = ["explained"]
+
+_COLUMNS = 100
+_LONGEST = 2000  # characters of one entry; a user's own `explain()` may say anything
+
+
+def explained(core: BaseLLM, policies: tuple[Policy, ...]) -> str:
+    """Return lines on each policy, from the outside in, on the LLM itself, and on what is unusual in the order."""
+    entries = [f"{_name(policy)}: {_sentence(policy)}" for policy in policies]
+    entries.append(f"The LLM itself: {core.explain_itself()}")
+    lines = ["A call passes, from the outside in:"]
+    lines += [_wrapped(f"{number:3}. ", entry) for number, entry in enumerate(entries, 1)]
+    if not policies:
+        lines.append("No policies: a failure ends the call at once.")
+    notes = remarks(policies)
+    if notes:
+        lines += ["On the order:", *(_wrapped("   - ", note) for note in notes)]
+    return "\n".join(lines)
+
+
+def own_code(llm: BaseLLM, methods: frozenset[str]) -> str:
+    """Return a sentence on an LLM that a user's own code answers for."""
+    text = f"{llm!r}, answered by its own {' and '.join(f'{name}()' for name in sorted(methods))}."
+    if llm.policies:
+        names = ", ".join(_name(policy) for policy in in_default_order(llm.policies))
+        text += f" Where that asks through super(), these stand in between: {names}."
+    return text
+
+
+def _name(policy: Policy) -> str:
+    return getattr(policy, "__name__", None) or type(policy).__name__
+
+
+def _sentence(policy: Policy) -> str:
+    explain = getattr(policy, "explain", None)
+    if explain is not None:
+        return str(explain())
+    doc = inspect.getdoc(policy)
+    return doc.partition("\n")[0] if doc else "a policy of your own, without a docstring."
+
+
+def _wrapped(start: str, text: str) -> str:
+    return textwrap.fill(
+        scrub(text, _LONGEST),
+        _COLUMNS,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_on_hyphens=False,
+    )
