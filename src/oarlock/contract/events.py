@@ -16,7 +16,6 @@ __all__ = [
     "CallStarted",
     "CircuitChanged",
     "Event",
-    "RateLimitSeen",
     "FellBack",
     "RunFailed",
     "RunFinished",
@@ -138,23 +137,6 @@ class FellBack(Event):
     from_model: str
     to_model: str
     error: OarlockError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimitSeen(Event):
-    """An endpoint said in an answer's headers how much of a limit is left.
-
-    Attributes:
-        unit: `"requests"`, `"tokens"`, `"input_tokens"`, `"output_tokens"`, or `"any"` where it did not say.
-        limit: how many there are a minute.
-        remaining: how many are left.
-        resets_in: seconds until there are as many as ever.
-    """
-
-    unit: str
-    limit: float | None = None
-    remaining: float | None = None
-    resets_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

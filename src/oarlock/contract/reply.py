@@ -9,7 +9,7 @@ from typing import Any
 
 from oarlock.contract.messages import Message, ToolCallMessage
 
-__all__ = ["Delta", "Reply", "ToolCall", "Usage"]
+__all__ = ["Delta", "EndpointLimit", "Reply", "ToolCall", "Usage"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,23 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointLimit:
+    """What an endpoint said about one of its rate limits, with an answer.
+
+    Attributes:
+        unit: `"requests"`, `"tokens"`, `"input_tokens"`, `"output_tokens"`, or `"any"` where it did not say.
+        limit: how many there are a minute.
+        remaining: how many are left.
+        resets_in: seconds, from the answer on, until there are as many as ever.
+    """
+
+    unit: str
+    limit: float | None = None
+    remaining: float | None = None
+    resets_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One answer of a model; `str(reply)` is its text.
 
@@ -99,6 +116,7 @@ class Reply:
         value: the object that an LLM's own `call()` returned, where that was neither text nor tool calls.
         raw: the provider's whole answer, for what has no field here.
         cached: the answer was given before and cost nothing this time; its `usage` is zero.
+        limits: what the endpoint said about its rate limits; `RateLimit` heeds it.
     """
 
     text: str = ""
@@ -110,6 +128,7 @@ class Reply:
     value: Any = field(default=None, repr=False)
     raw: Any = field(default=None, repr=False, compare=False)
     cached: bool = False
+    limits: tuple[EndpointLimit, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.text
