@@ -32,6 +32,7 @@ class CurrentCall:
         user: the end user on whose behalf the run happens, for credentials of their own.
         listener: receives the run's events.
         budgets: the budgets (`with budget:`) that every model call made here counts against, the outermost first.
+        places: limits on simultaneous calls in which the call being served has its place already.
         charges: what budgets have charged already for the call being served, so that none counts it twice.
         apart: this code is a tool, whose model calls are work of their own and no part of the call around it.
     """
@@ -47,6 +48,7 @@ class CurrentCall:
     user: Any = field(default=None, repr=False)
     listener: Callable[[Event], None] | None = field(default=None, repr=False)
     budgets: tuple[Policy, ...] = field(default=(), repr=False)
+    places: tuple[Any, ...] = field(default=(), repr=False)
     charges: tuple[Any, ...] = field(default=(), repr=False)
     apart: bool = field(default=False, repr=False)
 

@@ -352,6 +352,7 @@ class BaseLLM(ABC):
             idempotency_key=request.idempotency_key,
             stop=request.stop,
             retried=request.retried or outer.retried,
+            places=(*outer.places, *request.places),
             charges=(*outer.charges, *request.charges),
             apart=False,
         ):

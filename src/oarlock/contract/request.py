@@ -51,6 +51,7 @@ class Request:
         retried: a retry loop is around this request already, so that no other may be.
         deltas: where to put the answer's pieces as they come; `None` when nobody watches.
         observers: policies that want to know what those inside of them do, such as wait.
+        places: limits on simultaneous calls in which this request has its place already.
         charges: what budgets have charged already for this request, so that none counts it twice.
     """
 
@@ -70,6 +71,7 @@ class Request:
     retried: bool = False
     deltas: DeltaSink | None = field(default=None, repr=False, compare=False)
     observers: tuple[Callable[[Event], None], ...] = field(default=(), repr=False, compare=False)
+    places: tuple[Any, ...] = field(default=(), repr=False, compare=False)
     charges: tuple[Any, ...] = field(default=(), repr=False, compare=False)
 
     def replace(self, **changes: Any) -> Request:

@@ -2,6 +2,7 @@
 
 from oarlock.policies.budget import Amounts, Budget
 from oarlock.policies.circuit_breaker import CircuitBreaker
+from oarlock.policies.concurrency import Concurrency
 from oarlock.policies.deadline import Deadline
 from oarlock.policies.fallback import Fallback
 from oarlock.policies.log import Log
@@ -15,6 +16,7 @@ __all__ = [
     "Amounts",
     "Budget",
     "CircuitBreaker",
+    "Concurrency",
     "Deadline",
     "Fallback",
     "Log",

@@ -77,7 +77,9 @@ class Fallback:
         if not llms and not by_error:
             raise ConfigurationError("Fallback: give an LLM to ask instead, or by_error={SomeError: that_llm}.")
         if on is not None and not llms:
-            raise ConfigurationError("Fallback: on says when to ask the LLMs given, and none was: Fallback(llm, on=...).")
+            raise ConfigurationError(
+                "Fallback: on says when to ask the LLMs given, and none was: Fallback(llm, on=...)."
+            )
         self.llms = tuple(_checked_llm(llm) for llm in llms)
         self.on = _OUTAGES_AND_LIMITS if on is None else _checked_classes(on)
         self.by_error = {_checked_class("by_error", one): _checked_llms(them) for one, them in _items(by_error)}
