@@ -27,6 +27,7 @@ from oarlock.contract.errors import (
     ConfigurationError,
     ContextWindowExceededError,
     LLMTimeoutError,
+    TruncatedReply,
 )
 from oarlock.contract.request import Request
 from oarlock.llms._llama import models
@@ -41,14 +42,14 @@ LONG = "Tell me a long story about the sea."
 
 @pytest.fixture(scope="session")
 def llm() -> Iterator[LocalLLM]:
-    with LocalLLM(temperature=0, max_tokens=8, context_window=512) as loaded:
+    with LocalLLM(temperature=0, max_tokens=8, context_window=512, on_length="return") as loaded:
         loaded.load()
         yield loaded
 
 
 def like(llm: LocalLLM, **changes: Any) -> LocalLLM:
     """Another LLM on the same loaded model."""
-    return LocalLLM(**{"temperature": 0, "max_tokens": 8, "context_window": 512, **changes})
+    return LocalLLM(**{"temperature": 0, "max_tokens": 8, "context_window": 512, "on_length": "return", **changes})
 
 
 def wait_until(fact: Callable[[], bool], seconds: float = 20) -> bool:
@@ -73,6 +74,16 @@ def test_answers_with_its_usage(llm: LocalLLM) -> None:
     assert reply.usage.completion_tokens == 8
     assert 20 < reply.usage.prompt_tokens < 60
     assert reply.usage.requests == 1
+
+
+def test_a_cut_answer_is_an_error_unless_it_is_wanted(llm: LocalLLM) -> None:
+    strict = like(llm, on_length="error")
+    for ask in (lambda: strict.call(LONG), lambda: list(strict.stream(LONG))):
+        with pytest.raises(TruncatedReply, match="Raise max_tokens, or .*on_length='return'") as caught:
+            ask()
+        assert caught.value.text == llm.call(LONG)
+        assert caught.value.usage is not None
+        assert caught.value.usage.completion_tokens == 8
 
 
 def test_the_same_question_has_the_same_answer_at_temperature_zero_and_with_a_seed(llm: LocalLLM) -> None:
@@ -193,7 +204,7 @@ async def test_many_tasks_share_it_and_the_loop_goes_on(llm: LocalLLM) -> None:
 
 
 def test_two_may_be_written_side_by_side() -> None:
-    with LocalLLM(temperature=0, max_tokens=6, context_window=256, parallel=2) as llm:
+    with LocalLLM(temperature=0, max_tokens=6, context_window=256, parallel=2, on_length="return") as llm:
         llm.load()
         with ThreadPoolExecutor(4) as threads:
             assert all(threads.map(llm.call, [ASK, "Hi", LONG, "Hello"]))
@@ -356,7 +367,7 @@ def test_the_weights_package_is_not_imported(llm: LocalLLM) -> None:
 
 
 def test_it_is_silent_and_reachable_by_nobody(capfd: pytest.CaptureFixture[str]) -> None:
-    with LocalLLM(temperature=0, max_tokens=2, context_window=160) as llm:
+    with LocalLLM(temperature=0, max_tokens=2, context_window=160, on_length="return") as llm:
         llm.call(ASK)
         assert llm._engine is not None
         address = llm._engine._server.listening_address

@@ -28,7 +28,7 @@ def run_chat(model: str | None, base_url: str | None, key_env: str | None, syste
 
 def _llm(model: str | None, base_url: str | None, key_env: str | None) -> BaseLLM:
     if base_url is None:
-        return LocalLLM(model)
+        return LocalLLM(model, on_length="return")  # a person sees that it was cut, and can ask on
     if model is None:
         raise ConfigurationError("With --base-url, say which model: --model NAME.")
     if key_env is None:

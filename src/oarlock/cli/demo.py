@@ -28,8 +28,8 @@ _DEADLINE = 80.0  # seconds for any one call, so that the demo ends within its m
 
 def run_demo(model: Path | None) -> None:
     """Start a local model behind a JWT check on loopback, and let the crew of the well-known page work with it."""
-    # One paragraph an answer: a small model repeats itself after that.
-    local = LocalLLM(model, context_window=1024, temperature=0.0, max_tokens=160, stop="\n\n")
+    # One paragraph an answer, cut where it grows long: a small model repeats itself after that.
+    local = LocalLLM(model, context_window=1024, temperature=0.0, max_tokens=160, stop="\n\n", on_length="return")
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     console.print(f"Loading {local.model}: a real language model, in this process, offline, with no key ...")
     with local.load():

@@ -66,9 +66,15 @@ class HttpRequest:
 
     method: str
     url: str
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
     timeout: float | None = None
+
+    def __repr__(self) -> str:
+        """Show neither headers, body nor query: each may hold a credential."""
+        url, query, _ = self.url.partition("?")
+        timeout = "" if self.timeout is None else f", timeout={self.timeout:g}"
+        return f"HttpRequest({self.method!r}, {url + ('?…' if query else '')!r}{timeout})"
 
     def with_headers(self, *pairs: tuple[str, str]) -> HttpRequest:
         """Return this request with these fields set, replacing fields of the same names."""

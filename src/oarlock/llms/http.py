@@ -11,7 +11,15 @@ from urllib.parse import urlsplit
 from oarlock.contract.answers import reply_from
 from oarlock.contract.auth import Auth, authorize
 from oarlock.contract.classify import classify, error_for_status
-from oarlock.contract.errors import ConfigurationError, LLMError, LLMTimeoutError, ResponseFormatError
+from oarlock.contract.endings import OnLength, on_length_of, require_whole
+from oarlock.contract.errors import (
+    ConfigurationError,
+    LLMError,
+    LLMTimeoutError,
+    OarlockError,
+    ResponseFormatError,
+)
+from oarlock.contract.frames import without_frames
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Policy, merged
@@ -41,6 +49,11 @@ class HttpLLM(BaseLLM, abstract=True):
         auth: a sign-in from `oarlock.auth`, any `httpx2.Auth` or `httpx.Auth`, or `None`.
         timeout: seconds for one attempt, from connecting to the last byte of the answer.
         deadline: seconds for the whole call, with all attempts and waits; default: three times the timeout.
+        first_event_timeout: seconds from sending to the first part of a streamed answer; `None`: `timeout` alone holds.
+        idle_timeout: seconds of silence between two parts of a streamed answer; `None`: `timeout` alone holds. Comments,
+            pings and empty events are silence.
+        on_length: what becomes of an answer that ended at the limit of tokens: `"error"` raises `TruncatedReply`, which
+            has the text; `"return"` takes it as the answer.
         policies: what wraps each call; default: `Retry()` and the deadline. `()` for neither.
         transport: `"pyreqwest"` (default), `"httpx2"`, or a client of your own; see `oarlock.transport.make_transport`.
         transport_options: such as `verify`, `proxy`, `client_certificate`, `connect_timeout`.
@@ -70,6 +83,9 @@ class HttpLLM(BaseLLM, abstract=True):
         auth: Auth | Any = None,
         timeout: float = 60.0,
         deadline: float | None = None,
+        first_event_timeout: float | None = None,
+        idle_timeout: float | None = None,
+        on_length: OnLength = "error",
         policies: Sequence[Policy] | None = None,
         transport: str | Transport | Any = None,
         transport_options: Mapping[str, Any] | None = None,
@@ -87,6 +103,9 @@ class HttpLLM(BaseLLM, abstract=True):
         self.base_url: str = _checked_url(base_url)
         self.auth = _as_auth(auth)
         self.timeout = _seconds("timeout", timeout)
+        self.first_event_timeout = _seconds_or_none("first_event_timeout", first_event_timeout)
+        self.idle_timeout = _seconds_or_none("idle_timeout", idle_timeout)
+        self.on_length = on_length_of(type(self).__name__, on_length)
         total = Deadline(_ATTEMPTS_TIME * self.timeout if deadline is None else _seconds("deadline", deadline))
         if policies is None:
             self.policies = (total, Retry())
@@ -131,6 +150,16 @@ class HttpLLM(BaseLLM, abstract=True):
     # How a request goes out.
 
     async def _respond(self, runtime: Runtime, request: Request) -> Reply:
+        try:
+            return await self._exchange(runtime, request)
+        except BaseException as error:  # also what cancels it; below this line frames hold credentials and bodies
+            if isinstance(error, Exception) and not isinstance(error, OarlockError):
+                raise  # the user's own code failed, in `encode` or in a sign-in: that traceback is needed
+            failure = without_frames(error)
+        raise failure
+
+    async def _exchange(self, runtime: Runtime, request: Request) -> Reply:
+        """Send one request and read its answer, within the time of one attempt."""
         until = self._until(runtime, request)
         exchange = _Exchange(self, runtime, until)
         await self._authorized(runtime, self._http_request(request), until, exchange.send)
@@ -177,7 +206,8 @@ class HttpLLM(BaseLLM, abstract=True):
         except Exception as error:  # the boundary to the user's own code
             ours = classify(error, f"{type(self).__name__}.decode()")
             raise ResponseFormatError(f"{ours} It was given: {_shown(response)}") from error
-        return reply_from(answer, f"{type(self).__name__}.decode()")
+        reply = reply_from(answer, f"{type(self).__name__}.decode()")
+        return require_whole(reply, self.model, self.on_length)
 
     def _refuse_failure(self, runtime: Runtime, response: HttpResponse) -> None:
         """Raise the error for a response that is no answer."""
@@ -265,6 +295,10 @@ def _seconds(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise ConfigurationError(f"{name} must be a number of seconds above zero, not {value!r}.")
     return float(value)
+
+
+def _seconds_or_none(name: str, value: float | None) -> float | None:
+    return None if value is None else _seconds(name, value)
 
 
 def _checked_url(url: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from oarlock.contract.endings import OnLength, on_length_of
 from oarlock.contract.errors import ConfigurationError, LLMError, LLMTimeoutError
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Reply
@@ -37,6 +38,8 @@ class LocalLLM(BaseLLM):
         context_window: most tokens of prompt and answer together, for each call.
         temperature: 0 always takes the likeliest word; `None` is llama.cpp's default, 0.8.
         max_tokens: most tokens of an answer; `None`: until the model ends it or the context window is full.
+        on_length: what becomes of an answer that ended at `max_tokens` or at the end of the context window: `"error"`
+            raises `TruncatedReply`, which has the text; `"return"` takes it as the answer.
         stop: stop words, a text or a list.
         seed: makes answers at a temperature repeatable.
         threads: processors to use; `None`: those this process may use, at most 8.
@@ -47,10 +50,11 @@ class LocalLLM(BaseLLM):
     Raises:
         ConfigurationError: no such file, not a GGUF file, `oarlock[local]` is not installed, a setting cannot work;
             when loading: the file cannot be loaded.
-        LLMError: from a call: `ContextWindowExceededError`, `LLMTimeoutError`, `BadRequestError`, `EmptyReply`.
+        LLMError: from a call: `ContextWindowExceededError`, `LLMTimeoutError`, `BadRequestError`, `EmptyReply`,
+            `TruncatedReply`.
 
     Example:
-        >>> with LocalLLM(temperature=0, max_tokens=8) as llm:  # doctest: +SKIP
+        >>> with LocalLLM(temperature=0, max_tokens=32) as llm:  # doctest: +SKIP
         ...     print(llm.call("What is the capital of France?"))
         The capital of France is Paris.
     """
@@ -62,6 +66,7 @@ class LocalLLM(BaseLLM):
         context_window: int = 2048,
         temperature: float | None = None,
         max_tokens: int | None = 256,
+        on_length: OnLength = "error",
         stop: str | Sequence[str] | None = None,
         seed: int | None = None,
         threads: int | None = None,
@@ -75,6 +80,7 @@ class LocalLLM(BaseLLM):
         super().__init__(path.stem, temperature=temperature, stop=stop, max_tokens=max_tokens)
         self.path = path
         self.seed = seed
+        self.on_length = on_length_of(type(self).__name__, on_length)
         self._function_calling = function_calling
         self._settings = Settings(
             path=path.resolve(),
@@ -134,7 +140,7 @@ class LocalLLM(BaseLLM):
     async def _generated(
         self, runtime: Runtime, request: Request, generation: Generation, until: float | None
     ) -> Reply:
-        assembler = StreamAssembler(self.model)
+        assembler = StreamAssembler(self.model, self.on_length)
         take = generation.take_all if request.deltas is None else generation.take
         try:
             while chunks := await runtime.invoke(take, None, deadline=until, pool=self._threads):

@@ -1,0 +1,115 @@
+"""An answer that is still arriving: what a sign-in sends, the response that stays open, and the limits of its reading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oarlock.contract.errors import LLMError, LLMTimeoutError
+from oarlock.contract.http import HttpRequest, HttpResponse
+from oarlock.llms.http import timed_out_at
+from oarlock.runtime import Runtime
+from oarlock.transport import ResponseStream
+
+if TYPE_CHECKING:
+    from oarlock.llms.chat import ChatLLM
+
+__all__ = ["OpenAnswer"]
+
+_MAX_ERROR_BODY = 64 * 1024  # bytes of an error that are read
+_LAST_WORDS = 0.2  # seconds for what follows the end of an answer: the connection can be used again after it
+
+
+class OpenAnswer:
+    """Sends what a sign-in flow yields, keeps the last response open, and reads it within the attempt's time.
+
+    Two more limits hold for the events of a stream: for the first one, from the moment of sending, and for the silence
+    between two. Bytes that are no part of the answer, such as comments and pings, do not count: only `heard()` does.
+    """
+
+    def __init__(self, llm: ChatLLM, runtime: Runtime, until: float) -> None:
+        self._llm = llm
+        self._transport = llm._transport  # noqa: SLF001  a part of ChatLLM
+        self._runtime = runtime
+        self._until = until
+        self._event_by: float | None = None
+        self._late = ""  # what to say when no event has come by then
+        self._stream: ResponseStream | None = None
+        self.response: HttpResponse
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request of the sign-in's; if it is the one to the model, its response stays open."""
+        if not request.url.startswith(self._llm._url()):  # noqa: SLF001  a token endpoint: its flow wants the body
+            timed = timed_out_at(request, self._until, self._runtime)
+            answer: HttpResponse = await self._runtime.invoke(self._transport.send, self._transport.asend, timed)
+            return answer
+        await self.close()
+        self._expect(self._llm.first_event_timeout, "sent no part of its answer within {} s (first_event_timeout).")
+        timed = timed_out_at(request, self._limit(), self._runtime)
+        stream: ResponseStream = await self._in_time(self._transport.open, self._transport.aopen, timed)
+        self._stream = stream
+        body = await self.read_all(_MAX_ERROR_BODY) if stream.status >= 400 else b""
+        self.response = HttpResponse(status=stream.status, headers=stream.headers, body=body)
+        return self.response
+
+    def heard(self) -> None:
+        """Note that a part of the answer has come: the silence begins now."""
+        self._expect(self._llm.idle_timeout, "was silent for {} s in the middle of its answer (idle_timeout).")
+
+    def at_once(self) -> None:
+        """Note that the answer comes as a whole, without events."""
+        self._event_by = None
+
+    def _expect(self, seconds: float | None, late: str) -> None:
+        self._event_by = None if seconds is None else self._runtime.now() + seconds
+        self._late = f"{self._llm.model} {late.format(f'{seconds:g}')}" if seconds is not None else ""
+
+    def _limit(self) -> float:
+        return self._until if self._event_by is None else min(self._until, self._event_by)
+
+    async def _in_time(self, blocking: Any, asynchronous: Any, argument: Any) -> Any:
+        try:
+            return await self._runtime.invoke(blocking, asynchronous, argument)
+        except LLMTimeoutError as error:
+            if self._event_by is None or self._event_by >= self._until or self._runtime.now() < self._event_by:
+                raise
+            raise LLMTimeoutError(self._late) from error
+
+    async def read(self) -> bytes:
+        """Return the next piece of the body, `b""` at its end."""
+        assert self._stream is not None
+        left = self._limit() - self._runtime.now()
+        if left <= 0:
+            at_all = "The answer was still streaming when the attempt's time was up (timeout)."
+            raise LLMTimeoutError(at_all if self._limit() == self._until else self._late)
+        chunk: bytes = await self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
+        return chunk
+
+    async def read_all(self, limit: int | None = None) -> bytes:
+        """Return the body, up to about `limit` bytes of it (the transport caps it in any case)."""
+        pieces, size = [], 0
+        while (limit is None or size < limit) and (piece := await self.read()):
+            pieces.append(piece)
+            size += len(piece)
+        return b"".join(pieces)
+
+    async def read_out(self) -> None:
+        """Read what follows the end of the answer, as long as it is soon over."""
+        self._until = min(self._until, self._runtime.now() + _LAST_WORDS)
+        self.at_once()
+        try:
+            while await self.read():
+                pass
+        except LLMError:  # the answer is there: what comes after it cannot spoil it
+            return
+
+    def drop(self) -> None:
+        """Let the response go without waiting."""
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            stream.close()
+
+    async def close(self) -> None:
+        """Give the connection back, or drop it if there is more to come."""
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            await self._runtime.invoke(stream.close, stream.aclose)
