@@ -1,24 +1,74 @@
 """Sign-in: how a request gets the credential that its endpoint wants. Flows are generators and do no I/O."""
 
-from oarlock.auth.api_key import ApiKey
-from oarlock.auth.bearer import BearerToken
-from oarlock.auth.client_authentication import PrivateKeyJWT
-from oarlock.auth.headers import Headers
-from oarlock.auth.oauth import ClientCredentials, JWTBearer, RefreshToken, TokenExchange
-from oarlock.auth.renewal import Token
-from oarlock.auth.token_auth import TokenAuth
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oarlock._lazy import lazy_names
 from oarlock.contract.auth import Auth
+
+if TYPE_CHECKING:
+    from oarlock.auth.api_key import ApiKey
+    from oarlock.auth.aws import AwsSigV4
+    from oarlock.auth.bearer import BearerToken
+    from oarlock.auth.chain import Chain
+    from oarlock.auth.client_authentication import PrivateKeyJWT
+    from oarlock.auth.cloud import AzureCredential, GoogleCredentials
+    from oarlock.auth.command_token import CommandToken
+    from oarlock.auth.headers import Headers
+    from oarlock.auth.hmac_signer import HmacSigner
+    from oarlock.auth.oauth import ClientCredentials, JWTBearer, RefreshToken, TokenExchange
+    from oarlock.auth.on_behalf_of import OnBehalfOf
+    from oarlock.auth.renewal import Token
+    from oarlock.auth.session_login import SessionLogin
+    from oarlock.auth.token_auth import TokenAuth
 
 __all__ = [
     "ApiKey",
     "Auth",
+    "AwsSigV4",
+    "AzureCredential",
     "BearerToken",
+    "Chain",
     "ClientCredentials",
+    "CommandToken",
+    "GoogleCredentials",
     "Headers",
+    "HmacSigner",
     "JWTBearer",
+    "OnBehalfOf",
     "PrivateKeyJWT",
     "RefreshToken",
+    "SessionLogin",
     "Token",
     "TokenAuth",
     "TokenExchange",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "ApiKey": "api_key",
+        "AwsSigV4": "aws",
+        "AzureCredential": "cloud",
+        "BearerToken": "bearer",
+        "Chain": "chain",
+        "ClientCredentials": "oauth",
+        "CommandToken": "command_token",
+        "GoogleCredentials": "cloud",
+        "Headers": "headers",
+        "HmacSigner": "hmac_signer",
+        "JWTBearer": "oauth",
+        "OnBehalfOf": "on_behalf_of",
+        "PrivateKeyJWT": "client_authentication",
+        "RefreshToken": "oauth",
+        "SessionLogin": "session_login",
+        "Token": "renewal",
+        "TokenAuth": "token_auth",
+        "TokenExchange": "oauth",
+    },
+)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -149,7 +149,7 @@ def _from_pem(text: str, password: Secret | None) -> Any:
         return jwk.RSAKey.import_key(key)
     if isinstance(key, EllipticCurvePrivateKey):
         return jwk.ECKey.import_key(key)
-    return jwk.OKPKey.import_key(key)  # type: ignore[arg-type]  others are refused there
+    return jwk.OKPKey.import_key(key)  # type: ignore[arg-type]
 
 
 def _algorithm_for(key: Any) -> str:
