@@ -15,7 +15,7 @@ from oarlock.contract.errors import (
     RateLimitError,
 )
 from oarlock.contract.estimates import prompt_tokens, text_tokens, with_usage
-from oarlock.contract.events import Event, Waiting
+from oarlock.contract.events import Event, FellBack, Waiting
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
 from oarlock.policies.ledger import Charge, Cost
@@ -76,7 +76,7 @@ class BudgetedCall:
         self.charge.ledger.spend(cost.beyond(self.charge.inside), self.charge)
 
     def _observe(self, event: Event) -> None:
-        if isinstance(event, Waiting) and event.cause == "retry":
+        if isinstance(event, FellBack) or (isinstance(event, Waiting) and event.cause == "retry"):
             self.failed(event.error)
             self.again(event.error)
 
