@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oarlock.auth.client_authentication import PrivateKeyJWT
     from oarlock.auth.cloud import AzureCredential, GoogleCredentials
     from oarlock.auth.command_token import CommandToken
+    from oarlock.auth.device_code import DeviceCode, DevicePrompt
     from oarlock.auth.headers import Headers
     from oarlock.auth.hmac_signer import HmacSigner
     from oarlock.auth.oauth import ClientCredentials, JWTBearer, RefreshToken, TokenExchange
@@ -32,6 +33,8 @@ __all__ = [
     "Chain",
     "ClientCredentials",
     "CommandToken",
+    "DeviceCode",
+    "DevicePrompt",
     "GoogleCredentials",
     "Headers",
     "HmacSigner",
@@ -55,6 +58,8 @@ __getattr__ = lazy_names(
         "Chain": "chain",
         "ClientCredentials": "oauth",
         "CommandToken": "command_token",
+        "DeviceCode": "device_code",
+        "DevicePrompt": "device_code",
         "GoogleCredentials": "cloud",
         "Headers": "headers",
         "HmacSigner": "hmac_signer",
