@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from oarlock._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from oarlock.testing.contract.check import check_llm
+    from oarlock.testing.contract.pytest_case import LLMContract
+    from oarlock.testing.contract.report import CheckResult, ContractError, ContractReport
     from oarlock.testing.endpoint import (
         Answer,
         Drop,
@@ -24,10 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "CheckResult",
+    "ContractError",
+    "ContractReport",
     "Drop",
     "FunctionLLM",
     "Hang",
     "JwtIssuer",
+    "LLMContract",
     "LoopbackEndpoint",
     "Raw",
     "ScriptExhaustedError",
@@ -35,6 +42,7 @@ __all__ = [
     "Status",
     "ToolCalls",
     "VirtualRuntime",
+    "check_llm",
     "require_bearer",
     "require_header",
 ]
@@ -45,6 +53,9 @@ __getattr__ = lazy_names(
         **dict.fromkeys(__all__, "endpoint"),
         **dict.fromkeys(("FunctionLLM", "ScriptExhaustedError", "ScriptedLLM"), "scripted"),
         "VirtualRuntime": "virtual",
+        **dict.fromkeys(("CheckResult", "ContractError", "ContractReport"), "contract.report"),
+        "LLMContract": "contract.pytest_case",
+        "check_llm": "contract.check",
     },
 )
 
