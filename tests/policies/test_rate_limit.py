@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import itertools
 import pickle
 import time
 from typing import Any
@@ -10,8 +12,8 @@ from typing import Any
 import pytest
 from policy_helpers import Watch, fixed_estimate, tokens
 
-from oarlock.contract.errors import BadRequestError, LLMError, QuotaExceededError, RateLimitError
-from oarlock.contract.reply import Reply, Usage
+from oarlock.contract.errors import BadRequestError, LLMError, QuotaExceededError, RateLimitError, ServerError
+from oarlock.contract.reply import EndpointLimit, Reply, Usage
 from oarlock.contract.request import Request
 from oarlock.policies import Deadline, RateLimit, Retry
 from oarlock.testing import FunctionLLM, ScriptedLLM, VirtualRuntime
@@ -191,16 +193,152 @@ def test_a_429_with_a_hint_holds_everybody_back(runtime: VirtualRuntime) -> None
 
 
 @pytest.mark.parametrize(
-    "error",
-    [limited(None), limited(0), limited(-5), limited(float("nan")), limited(float("inf")), BadRequestError("x")],
+    "error", [limited(0), QuotaExceededError("spent", status=429), BadRequestError("x"), ServerError("x", status=500)]
 )
-def test_a_failure_without_a_usable_hint_holds_nobody_back(runtime: VirtualRuntime, error: LLMError) -> None:
+def test_a_failure_that_waiting_does_not_heal_holds_nobody_back(runtime: VirtualRuntime, error: LLMError) -> None:
     llm = ScriptedLLM([error, "ok"]).with_policies(RateLimit(6000))
     with runtime:
         with pytest.raises(LLMError):
             llm.call("Hi")
         llm.call("Hi")
     assert runtime.now() == 0
+
+
+@pytest.mark.parametrize("hint", [None, -5, float("nan"), float("inf")])
+def test_a_429_without_a_usable_hint_holds_everybody_back_for_a_second(
+    runtime: VirtualRuntime, hint: float | None
+) -> None:
+    limit = RateLimit(6000)
+    first, second = ScriptedLLM([limited(hint)]).with_policies(limit), ScriptedLLM(["ok"]).with_policies(limit)
+    with runtime:
+        with pytest.raises(RateLimitError):
+            first.call("Hi")
+        assert second.call("Hi") == "ok"
+    assert runtime.now() == pytest.approx(1)
+
+
+def test_429s_in_a_row_hold_longer_and_longer_until_a_call_succeeds(runtime: VirtualRuntime) -> None:
+    llm = ScriptedLLM([limited(None)] * 7 + ["ok"] + [limited(None), "ok"]).with_policies(RateLimit(6000))
+    came = []
+    with runtime:
+        for _ in range(10):
+            with contextlib.suppress(RateLimitError):
+                llm.call("Hi")
+            came.append(runtime.now())
+    waits = [round(later - earlier, 2) for earlier, later in itertools.pairwise(came)]
+    assert waits == [1, 2, 4, 8, 16, 20, 20, 0, 1]
+
+
+def test_429s_of_calls_that_were_on_their_way_together_count_once(runtime: VirtualRuntime) -> None:
+    llm = ScriptedLLM([limited(None)] * 10 + ["ok"], latency=1).with_policies(RateLimit(6000, burst=20))
+
+    async def job() -> None:
+        with contextlib.suppress(RateLimitError):
+            await llm.acall("Hi")
+
+    async def whole() -> None:
+        await runtime.gather(*[job] * 10)
+        await llm.acall("Hi")
+
+    runtime.run(whole())
+    assert runtime.now() == pytest.approx(1 + 1 + 1, abs=0.1)  # the answers, the pause, the last answer
+
+
+def test_learn_false_heeds_hints_only(runtime: VirtualRuntime) -> None:
+    reply = Reply(text="ok", limits=(EndpointLimit(unit="requests", limit=1, remaining=0, resets_in=30),))
+    llm = ScriptedLLM([limited(None), reply, reply, limited(5), "ok"]).with_policies(RateLimit(6000, learn=False))
+    came = []
+    with runtime:
+        for _ in range(5):
+            with contextlib.suppress(RateLimitError):
+                llm.call("Hi")
+            came.append(round(runtime.now(), 1))
+    assert came == [0, 0, 0, 0, 5]
+
+
+# What answers say about the endpoint's limits.
+
+
+def saying(*said: EndpointLimit, used: int = 0) -> Reply:
+    return Reply(text="ok", usage=Usage(prompt_tokens=used), limits=said)
+
+
+@pytest.mark.parametrize("unit", ["requests", "tokens", "input_tokens", "output_tokens", "any"])
+def test_nothing_left_holds_everybody_back_until_the_reset(runtime: VirtualRuntime, unit: str) -> None:
+    limit = RateLimit(6000)
+    ScriptedLLM([saying(EndpointLimit(unit=unit, remaining=0, resets_in=12.5))]).with_policies(limit)
+    first = ScriptedLLM([saying(EndpointLimit(unit=unit, remaining=0, resets_in=12.5))]).with_policies(limit)
+    second = ScriptedLLM(["ok"]).with_policies(limit)
+    assert ask(first, runtime, 1) == [0.0]
+    assert ask(second, runtime, 1) == [12.5]
+
+
+@pytest.mark.parametrize(
+    "said", [EndpointLimit(unit="requests", remaining=1, resets_in=9), EndpointLimit(unit="tokens", remaining=0)]
+)
+def test_something_left_or_no_time_holds_nobody_back(runtime: VirtualRuntime, said: EndpointLimit) -> None:
+    llm = ScriptedLLM([saying(said), "ok"]).with_policies(RateLimit(6000))
+    assert ask(llm, runtime, 2) == [0.0, 0.0]
+
+
+def test_a_reset_that_is_far_away_fails_calls_at_once(runtime: VirtualRuntime) -> None:
+    llm = ScriptedLLM([saying(EndpointLimit(unit="any", remaining=0, resets_in=86_400)), "ok"]).with_policies(
+        RateLimit(60)
+    )
+    with runtime:
+        llm.call("Hi")
+        with pytest.raises(RateLimitError, match="another 86400 s") as caught:
+            llm.call("Hi")
+    assert caught.value.retry_after == pytest.approx(86_400)
+
+
+def test_a_lower_limit_of_the_endpoints_slows_down_to_it(runtime: VirtualRuntime) -> None:
+    llm = ScriptedLLM([saying(EndpointLimit(unit="requests", limit=3))] * 6).with_policies(RateLimit(600, burst=1))
+    came = ask(llm, runtime, 6)
+    assert [round(later - earlier, 2) for earlier, later in itertools.pairwise(came)] == [20.0] * 5
+
+
+def test_a_higher_limit_of_the_endpoints_changes_nothing(runtime: VirtualRuntime) -> None:
+    llm = ScriptedLLM([saying(EndpointLimit(unit="requests", limit=9000))] * 3).with_policies(RateLimit(3, burst=1))
+    assert ask(llm, runtime, 3) == [0.0, 20.0, 40.0]
+
+
+def test_the_endpoints_limit_may_rise_again_up_to_ours(runtime: VirtualRuntime) -> None:
+    said = [saying(EndpointLimit(unit="requests", limit=limit)) for limit in (1, 100, 100, 100)]
+    llm = ScriptedLLM(said).with_policies(RateLimit(3, burst=1))
+    assert ask(llm, runtime, 4) == [0.0, 60.0, 80.0, 100.0]
+
+
+def test_a_lower_limit_of_tokens_counts_for_what_a_request_may_need(runtime: VirtualRuntime) -> None:
+    limit = fixed_estimate(RateLimit(tokens_per_minute=1000), lambda request: 500)
+    llm = ScriptedLLM([saying(EndpointLimit(unit="tokens", limit=400.7), used=1)]).with_policies(limit)
+    with runtime:
+        llm.call("Hi")
+        with pytest.raises(RateLimitError, match="more than the limit of 400 a minute"):
+            llm.call("Hi")
+
+
+@pytest.mark.parametrize("limit", [0, -5, 0.0])
+def test_a_limit_of_nothing_is_garbage(runtime: VirtualRuntime, limit: float) -> None:
+    llm = ScriptedLLM([saying(EndpointLimit(unit="requests", limit=limit)), "ok"]).with_policies(RateLimit(6000))
+    assert ask(llm, runtime, 2) == [0.0, 0.0]
+
+
+def test_garbage_usage_closes_the_gate_for_ten_minutes_at_most(runtime: VirtualRuntime) -> None:
+    llm = ScriptedLLM([tokens(2**53), "ok"]).with_policies(
+        fixed_estimate(RateLimit(tokens_per_minute=100), lambda _: 1)
+    )
+    assert 600 < ask(llm, runtime, 2)[1] < 1000
+
+
+def test_it_explains_itself() -> None:
+    assert RateLimit(600, 90_000, max_wait=5).explain() == (
+        "RateLimit lets at most 600 requests (30 at once) and 90,000 tokens pass a minute, fewer where the endpoint says so; "
+        "the others wait in line for up to 5 s."
+    )
+    assert RateLimit(tokens_per_minute=9, learn=False).explain() == (
+        "RateLimit lets at most 9 tokens pass a minute; the others wait in line."
+    )
 
 
 def test_a_longer_hint_is_not_shortened_by_a_later_one(runtime: VirtualRuntime) -> None:

@@ -92,7 +92,7 @@ def test_no_window_holds_more_than_either_limit(
     crowd(runtime, [job(n, when, cost, takes, p) for n, (when, cost, _, takes, p) in enumerate(arrivals)])
     assert most_in_a_window(model.grants) <= most_tokens
     assert most_in_a_window([(when, 1) for when, _ in model.grants]) <= requests
-    assert len(limit._line) == limit._line.weight == 0
+    assert len(limit._gate.line) == limit._gate.line.weight == 0
 
 
 @settings(max_examples=40)
@@ -254,19 +254,19 @@ async def test_a_cancelled_waiter_gives_its_place_back() -> None:
     for task in tasks[:7] + tasks[10:]:
         task.cancel()
     await asyncio.wait(tasks[:7] + tasks[10:])
-    assert len(limit._line) == 3
-    assert limit._line._waiters[0].first  # the turn was handed on
+    assert len(limit._gate.line) == 3
+    assert limit._gate.line._waiters[0].first  # the turn was handed on
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    assert len(limit._line) == limit._line.weight == 0
+    assert len(limit._gate.line) == limit._gate.line.weight == 0
     assert all(task.cancelled() for task in tasks)
-    limit._requests = RateLimit(1)._requests  # a minute later
+    limit._gate._requests = RateLimit(1)._gate._requests  # a minute later
     assert await llm.acall("Hi") == "ok"
 
 
 async def settled(limit: RateLimit, waiting: int) -> None:
-    while len(limit._line) < waiting:
+    while len(limit._gate.line) < waiting:
         await asyncio.sleep(0)
 
 
@@ -283,9 +283,9 @@ def test_a_closed_stream_gives_its_place_back() -> None:
         handler(runtime, request("not a model's message")).send(None)  # type: ignore[attr-defined]
     waiting = handler(runtime, request("x 1 0"))
     waiting.send(None)  # type: ignore[attr-defined]
-    assert len(limit._line) == 1
+    assert len(limit._gate.line) == 1
     waiting.close()  # type: ignore[attr-defined]
-    assert len(limit._line) == 0
+    assert len(limit._gate.line) == 0
 
 
 def test_one_who_never_comes_back_is_passed_over() -> None:
@@ -305,12 +305,12 @@ def test_one_who_never_comes_back_is_passed_over() -> None:
     runtime.run(handler(runtime, request("a 1 0")))  # type: ignore[arg-type]
     lost = handler(Gone(), request("lost 1 0"))
     lost.send(None)  # type: ignore[attr-defined]
-    limit._line._waiters[0].thread = -1
+    limit._gate.line._waiters[0].thread = -1
     crowd(runtime, [lambda n=n: handler(runtime, request(f"{n} 1 0")) for n in range(3)])  # type: ignore[misc]
     assert model.names == ["a", "0", "1", "2"]
     assert runtime.now() < 20
     lost.close()  # type: ignore[attr-defined]
-    assert len(limit._line) == 0
+    assert len(limit._gate.line) == 0
 
 
 async def test_a_blocking_call_on_a_loop_whose_tasks_wait_does_not_wait_for_them(
@@ -373,7 +373,7 @@ async def test_threads_and_tasks_wait_in_one_line() -> None:
         answers = await asyncio.gather(*threads, *(llm.acall("Hi") for _ in range(40)))
     assert answers == ["ok"] * 80
     assert len(inner) == 80
-    assert len(limit._line) == 0
+    assert len(limit._gate.line) == 0
 
 
 def test_nested_blocking_jobs_under_a_deadline() -> None:

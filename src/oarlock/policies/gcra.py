@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 
-__all__ = ["Gcra"]
+__all__ = ["Gcra", "interval"]
 
 _LEVELS = 64  # how finely the meter's past levels are remembered
+
+
+def interval(*, quota: int, burst: int, period: float) -> float:
+    """Return the seconds from one unit to the next with which no window of `period` seconds holds more than `quota`.
+
+    In a window: the burst, then one unit each interval. quota - burst + 1 intervals hold quota - burst units more, as
+    the one at the window's far end falls outside; a hair more makes up for the rounding of floats.
+    """
+    return period / (quota - burst + 1) * (1 + 1e-9)
 
 
 class Gcra:
@@ -29,15 +39,28 @@ class Gcra:
 
     def __init__(self, *, quota: int, burst: int, period: float) -> None:
         self._burst = burst
-        # In a window: the burst, then one unit each interval. quota - burst + 1 intervals hold quota - burst units more,
-        # as the one at the window's far end falls outside; a hair more makes up for the rounding of floats.
-        self._interval = period / (quota - burst + 1) * (1 + 1e-9)
+        self._interval = interval(quota=quota, burst=burst, period=period)
         self._origin = float("-inf")
         self._units = 0
         self._count = 0
         self._grain = max(1, burst // _LEVELS)
         self._lows: list[tuple[int, int]] = []  # (ticket, units in the meter when it passed), both rising
         self._spared = 0  # units given back since those levels were noted
+
+    def retune(self, now: float, *, quota: int, burst: int, period: float) -> None:
+        """Go on with other limits; what is in the meter stays in it."""
+        new = interval(quota=quota, burst=burst, period=period)
+        left = self._origin + self._units * self._interval - now  # seconds until the meter has drained
+        if left > 0:
+            self._units = math.ceil(left / self._interval)
+            self._origin = now - (self._units - left / self._interval) * new
+        else:
+            self._origin, self._units = now + left, 0
+        self._interval, self._burst = new, burst
+
+    def fill(self, now: float) -> None:
+        """Stand as if a burst had just passed."""
+        self._origin, self._units = now, self._burst
 
     def earliest(self, weight: int) -> float:
         """Return the time from which `weight` units may pass."""

@@ -6,33 +6,42 @@ import math
 import threading
 from typing import Any, ClassVar, Self
 
-from oarlock.contract.errors import ConfigurationError, RateLimitError
-from oarlock.contract.events import Waiting
+from oarlock.contract.errors import ConfigurationError, QuotaExceededError, RateLimitError
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
+from oarlock.contract.secret import Secret
 from oarlock.policies.checks import positive, whole
-from oarlock.policies.gcra import Gcra
-from oarlock.policies.line import Line
+from oarlock.policies.local_gate import LocalGate
+from oarlock.policies.quota import Quota
+from oarlock.policies.redis_store import RedisStore, has_credentials, shown_address
+from oarlock.policies.shared_gate import SharedGate
 from oarlock.policies.tokens import TokenEstimate
 from oarlock.runtime import Runtime
 
 __all__ = ["RateLimit"]
 
-_MINUTE = 60.0
-_LONGEST_HOLD = 60.0  # seconds; a server that asks for more makes calls fail at once, as in `Retry`
-
-_Grant = tuple[int, int]  # the token meter's ticket, and the tokens that were taken
+# Seconds that everybody is held back after a 429 that says nothing: the first, doubled with each that follows, at most.
+# As `Retry` waits for one call, with the AWS SDKs' numbers for throttling.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 20.0
+_MOST_MINUTES = 10  # that one call's usage is charged for at most: garbage must not close the gate for days
+_LONGEST_KEY = 200
 
 
 class RateLimit:
     """Lets so many requests and tokens through a minute, in the order in which they arrive; the others wait.
 
     No window of 60 s ever holds more than the limits. One object may serve any number of LLMs, threads and event loops
-    of this process; they then share the limits, and so do copies of it (a pickle starts afresh). Tokens are estimated
-    before a call and settled with the real usage after it; until then, a window holds at most the limit by estimate,
-    and what calls use beyond their estimates is taken off what may follow. A failed call counts as estimated. A 429 with
-    a hint holds everybody back for as long as the server asked.
+    of this process; they then share the limits, and so do copies of it (a pickle starts afresh). With `store`, all
+    processes and hosts that give the same store and key share them. Tokens are estimated before a call and settled with
+    the real usage after it; until then, a window holds at most the limit by estimate, and what calls use beyond their
+    estimates is taken off what may follow. A failed call counts as estimated.
+
+    What the endpoint says can only slow things down. A 429 with a hint holds everybody back for as long as the server
+    asked, one without for 1 s, then 2, 4, ... up to 20 s until a call succeeds. Headers of its answers (`x-ratelimit-*`,
+    `anthropic-ratelimit-*`, `ratelimit`) hold everybody back until the reset where nothing is left, and lower the
+    limits to the endpoint's own where those are lower.
 
     Args:
         requests_per_minute: the limit on requests; `None` for none.
@@ -41,15 +50,29 @@ class RateLimit:
             limit. Burst and rate together stay within the limit. For tokens it is a quarter of the limit, so that there
             is room for a large prompt.
         max_wait: seconds; a request that would wait longer fails at once. Default: only the deadline counts.
+        learn: whether headers, and a 429 without a hint, slow things down. A 429 with a hint always does.
+        store: the URL of a Redis (`redis://`, `rediss://`, `unix://`) that keeps the limits for many processes; needs
+            `oarlock[redis]`. Its password is never shown, and a limit that has one cannot be pickled.
+        key: the name of the shared quota, such as `"openai-production"`; give the same limits wherever you give it.
+            Redis knows it as `oarlock:limit:<key>`, and forgets it when it is no longer used.
+        store_timeout: seconds for connecting to the store, and for each command.
+        on_store_loss: what happens while the store cannot be reached: `"error"`, calls fail; `"local"`, each process
+            keeps to its part of the limits by itself, and tries the store again every 10 s. Around the change a window
+            may hold a burst more.
+        workers: how many processes share the quota; needed for `"local"`.
 
     Raises:
         ConfigurationError: neither limit is given, or a setting cannot work.
         RateLimitError: from a call, when the wait would go past the deadline or `max_wait`, or the server asked for more
             than 60 s; `retry_after` says how long. Also when a request is larger than the limit by itself.
+        ConnectionFailedError: from a call, when the store cannot be asked; `code` is `"limit_store"`. It is retryable
+            unless the set-up is wrong, such as the password.
 
     Example:
         >>> RateLimit(requests_per_minute=60, tokens_per_minute=90_000)
         RateLimit(requests_per_minute=60, tokens_per_minute=90000)
+        >>> print(RateLimit(requests_per_minute=600).explain())
+        RateLimit lets at most 600 requests (30 at once) pass a minute, fewer where the endpoint says so; the others wait in line.
     """
 
     rank: ClassVar[int] = 50
@@ -61,128 +84,119 @@ class RateLimit:
         *,
         burst: int | None = None,
         max_wait: float | None = None,
+        learn: bool = True,
+        store: str | Secret | None = None,
+        key: str | None = None,
+        store_timeout: float = 2.0,
+        on_store_loss: str = "error",
+        workers: int | None = None,
     ) -> None:
-        if requests_per_minute is None and tokens_per_minute is None:
-            raise ConfigurationError("RateLimit: give requests_per_minute, tokens_per_minute, or both.")
-        if burst is not None and requests_per_minute is None:
-            raise ConfigurationError(f"RateLimit: burst ({burst!r}) needs requests_per_minute, whose burst it is.")
         self.requests_per_minute = requests_per_minute
         self.tokens_per_minute = tokens_per_minute
         self.burst = burst
         self.max_wait = None if max_wait is None else positive("RateLimit", "max_wait", max_wait, zero=True)
-        self._requests = None if requests_per_minute is None else _request_meter(requests_per_minute, burst)
-        self._tokens = None if tokens_per_minute is None else _token_meter(tokens_per_minute)
+        self.learn = learn
+        self.key = key
+        self.store_timeout = positive("RateLimit", "store_timeout", store_timeout)
+        self.on_store_loss = on_store_loss
+        self.workers = workers
+        self._quota = self._heeded = _checked_quota(requests_per_minute, tokens_per_minute, burst)
+        _check_sharing(store, key, on_store_loss, workers)
+        self._store_url = None if store is None else Secret(store)
+        self.store = None if self._store_url is None else shown_address(self._store_url)
         self._estimate = TokenEstimate()
-        self._held_until = float("-inf")
-        self._lock = threading.Lock()  # held for a few additions, never while waiting
-        self._line = Line(self._lock)
+        self._pause = 0.0  # of the newest 429 without a hint
+        self._paused_until = -math.inf
+        self._said: dict[str, float] = {}  # the endpoint's own limits
+        self._lock = threading.Lock()
+        self._gate: LocalGate | SharedGate
+        if self._store_url is None or key is None:
+            self._gate = LocalGate(self._quota, self._needed, self.max_wait)
+        else:
+            redis = RedisStore(self._store_url, key, self.store_timeout)
+            self._gate = SharedGate(self._quota, self._needed, self.max_wait, redis, workers)
 
     def __call__(self, handler: Handler) -> Handler:
+        gate, most = self._gate, _MOST_MINUTES * (self.tokens_per_minute or 0)
+
         async def handle(runtime: Runtime, request: Request) -> Reply:
-            grant = self._enter(runtime.now(), request)
-            if grant is None:
-                grant = await self._queue(runtime, request)
+            granted = gate.pass_now(runtime.now(), request)
+            if granted is None:
+                granted = await gate.queue(runtime, request)
             try:
                 reply = await handler(runtime, request)
             except RateLimitError as error:
                 self._hold_back(runtime.now(), error)
+                await gate.tell(runtime)
                 raise
-            if self._tokens is not None:
-                self._settle(request, reply, grant)
+            if self.learn and (reply.limits or self._pause):
+                self._heed(runtime.now(), reply)
+            if most and (used := reply.usage.total_tokens) > 0:
+                self._estimate.learn(request, reply.usage)  # a mean: an update that two threads lose does no harm
+                await gate.settle(runtime, granted, min(used, most))
+            if reply.limits:
+                await gate.tell(runtime)
             return reply
 
         return handle
 
-    def _enter(self, now: float, request: Request) -> _Grant | None:
-        """Let a request through if it need not wait."""
-        tokens = self._needed(request) if self._tokens is not None else 0
-        with self._lock:
-            if self._line or self._start(now, 1, tokens) > now:
-                return None
-            return self._take(now, tokens)
-
-    async def _queue(self, runtime: Runtime, request: Request) -> _Grant:
-        """Wait in line. The meters are asked when a request's turn has come, so corrections and hints reach all in line."""
-        now = runtime.now()
-        latest = now + self.max_wait if self.max_wait is not None else math.inf
-        latest = min(latest, math.inf if request.deadline is None else request.deadline)
-        tokens = self._needed(request)
-        with self._lock:
-            start = self._start(now, len(self._line) + 1, self._line.weight + tokens)
-            self._refuse_long_wait(now, start, latest)
-            waiter = self._line.join(runtime, due=start, weight=tokens)
-        try:
-            request.emit(Waiting(cause="rate_limit", seconds=start - now))
-            if not await self._line.wait(runtime, waiter, latest):  # what came in between has made it later
-                now = runtime.now()
-                with self._lock:
-                    raise _too_long(self._start(now, 1, tokens) - now)
-            while True:
-                tokens, now = self._needed(request), runtime.now()
-                with self._lock:
-                    waiter.due = start = self._start(now, 1, tokens)
-                    if start <= now:
-                        return self._take(now, tokens)
-                    self._refuse_long_wait(now, start, latest)
-                await runtime.sleep(start - now)
-        finally:
-            self._line.leave(waiter, runtime.now())
-
     def _needed(self, request: Request) -> int:
-        if self.tokens_per_minute is None:
+        limit = self._heeded.tokens
+        if limit is None:
             return 0
         tokens = self._estimate.of(request)
-        if tokens > self.tokens_per_minute:
+        if tokens > limit:
             raise RateLimitError(
-                f"The request needs about {tokens} tokens, more than the limit of {self.tokens_per_minute} a minute: "
+                f"The request needs about {tokens} tokens, more than the limit of {limit} a minute: "
                 "shorten it, lower max_tokens, or raise tokens_per_minute.",
                 retryable=False,
             )
         return tokens
 
-    def _start(self, now: float, requests: int, tokens: int) -> float:
-        """Return when so much may pass."""
-        start = max(now, self._held_until)
-        if self._tokens is not None:
-            start = max(start, self._tokens.earliest(tokens))
-        if self._requests is not None:
-            start = max(start, self._requests.earliest(requests))
-        return start
-
-    def _take(self, now: float, tokens: int) -> _Grant:
-        if self._requests is not None:
-            self._requests.take(now, 1)
-        return (0, 0) if self._tokens is None else (self._tokens.take(now, tokens), tokens)
-
-    def _refuse_long_wait(self, now: float, start: float, latest: float) -> None:
-        if self._held_until - now > _LONGEST_HOLD:
-            seconds = self._held_until - now
-            raise RateLimitError(
-                f"The endpoint asked not to be called for another {seconds:.0f} s.",
-                retry_after=seconds,
-                retryable=False,
-            )
-        if start > latest:
-            raise _too_long(start - now)
-
-    def _settle(self, request: Request, reply: Reply, grant: _Grant) -> None:
-        ticket, taken = grant
-        used = reply.usage.total_tokens
-        if self._tokens is None or used <= 0:
-            return
-        with self._lock:
-            self._estimate.learn(request, reply.usage)
-            self._tokens.settle(ticket, taken, used)
-
     def _hold_back(self, now: float, error: RateLimitError) -> None:
+        """Heed a 429."""
+        if error.status is None and not error.retryable:  # a limiter's own refusal: no word of the server's
+            return
         hint = error.retry_after
-        ours = error.status is None and not error.retryable  # a limiter's own refusal: no word of the server's
-        if hint is not None and 0 < hint < math.inf and not ours:
+        if hint is not None and 0 <= hint < math.inf:
+            self._gate.hold(now + hint)
+        elif self.learn and not isinstance(error, QuotaExceededError):
             with self._lock:
-                self._held_until = max(self._held_until, now + hint)
+                if now >= self._paused_until:  # not one of several that were on their way when the pause began
+                    self._pause = min(2 * self._pause or _FIRST_PAUSE, _LONGEST_PAUSE)
+                    self._paused_until = now + self._pause
+            self._gate.hold(self._paused_until)
+
+    def _heed(self, now: float, reply: Reply) -> None:
+        """Heed what came with a good answer."""
+        with self._lock:
+            if now >= self._paused_until:
+                self._pause = 0.0
+            for said in reply.limits:
+                if said.limit is not None and said.limit > 0:
+                    self._said[said.unit] = said.limit
+                if said.remaining == 0 and said.resets_in is not None:
+                    self._gate.hold(now + said.resets_in)
+            heeded = self._quota.lowered(self._said.get("requests"), self._said.get("tokens"))
+            if heeded != self._heeded:
+                self._heeded = heeded
+                self._gate.retune(now, heeded)
+
+    def explain(self) -> str:
+        """Say in a sentence what it does, with its numbers."""
+        limits = []
+        if self._quota.requests is not None:
+            limits.append(f"{self._quota.requests:,} requests ({self._quota.burst:,} at once)")
+        if self._quota.tokens is not None:
+            limits.append(f"{self._quota.tokens:,} tokens")
+        shared = "" if self._store_url is None else f", together with all who share {self.key!r} at {self.store}"
+        slower = ", fewer where the endpoint says so" if self.learn else ""
+        waits = "" if self.max_wait is None else f" for up to {self.max_wait:g} s"
+        return f"RateLimit lets at most {' and '.join(limits)} pass a minute{shared}{slower}; the others wait in line{waits}."
 
     def __repr__(self) -> str:
-        return f"RateLimit({', '.join(f'{name}={value}' for name, value in self.__getstate__().items() if value is not None)})"
+        shown = {name: getattr(self, name) for name, default in _DEFAULTS.items() if getattr(self, name) != default}
+        return f"RateLimit({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def __copy__(self) -> Self:
         return self
@@ -191,29 +205,65 @@ class RateLimit:
         return self  # the copy of an LLM asks the same endpoint, which does not count twice
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("requests_per_minute", "tokens_per_minute", "burst", "max_wait")
-        return {name: getattr(self, name) for name in names}
+        """Return the settings: the meters' times mean nothing in another process."""
+        state = {name: getattr(self, name) for name in _DEFAULTS}
+        if self._store_url is not None and has_credentials(self._store_url):
+            state["store"] = self._store_url  # a Secret, which refuses to be pickled
+        elif self._store_url is not None:
+            state["store"] = self._store_url.reveal()
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        RateLimit.__init__(self, **state)  # the meters' times mean nothing in another process
+        RateLimit.__init__(self, **state)
 
 
-def _too_long(seconds: float) -> RateLimitError:
-    return RateLimitError(
-        f"The rate limit would make this request wait {seconds:.1f} s, longer than there is time for.",
-        retry_after=seconds,
-        retryable=False,
-    )
+_DEFAULTS: dict[str, Any] = {
+    "requests_per_minute": None,
+    "tokens_per_minute": None,
+    "burst": None,
+    "max_wait": None,
+    "learn": True,
+    "store": None,
+    "key": None,
+    "store_timeout": 2.0,
+    "on_store_loss": "error",
+    "workers": None,
+}
 
 
-def _request_meter(limit: int, burst: int | None) -> Gcra:
-    whole("RateLimit", "requests_per_minute", limit)
-    size = max(1, limit // 20) if burst is None else whole("RateLimit", "burst", burst)
-    if size > limit:
-        raise ConfigurationError(f"RateLimit: burst must not be above requests_per_minute ({limit}), and is {size}.")
-    return Gcra(quota=limit, burst=size, period=_MINUTE)
+def _checked_quota(requests: int | None, tokens: int | None, burst: int | None) -> Quota:
+    if requests is None and tokens is None:
+        raise ConfigurationError("RateLimit: give requests_per_minute, tokens_per_minute, or both.")
+    if requests is not None:
+        whole("RateLimit", "requests_per_minute", requests)
+    if tokens is not None:
+        whole("RateLimit", "tokens_per_minute", tokens)
+    if burst is not None:
+        if requests is None:
+            raise ConfigurationError(f"RateLimit: burst ({burst!r}) needs requests_per_minute, whose burst it is.")
+        if whole("RateLimit", "burst", burst) > requests:
+            raise ConfigurationError(
+                f"RateLimit: burst must not be above requests_per_minute ({requests}), and is {burst}."
+            )
+    return Quota(requests=requests, tokens=tokens, given_burst=burst)
 
 
-def _token_meter(limit: int) -> Gcra:
-    whole("RateLimit", "tokens_per_minute", limit)
-    return Gcra(quota=limit, burst=max(1, limit // 4), period=_MINUTE)
+def _check_sharing(store: object, key: object, on_store_loss: object, workers: int | None) -> None:
+    if not isinstance(store, str | Secret | None):
+        raise ConfigurationError("RateLimit: store must be the URL of a Redis, as text or Secret.")
+    if store is None and (key is not None or workers is not None or on_store_loss != "error"):
+        raise ConfigurationError("RateLimit: key, on_store_loss and workers need a store.")
+    if store is None:
+        return
+    if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY or not key.isprintable():
+        raise ConfigurationError(
+            f"RateLimit: a store needs a key, the name of the shared quota, of at most {_LONGEST_KEY} characters, not {key!r}."
+        )
+    if on_store_loss not in ("error", "local"):
+        raise ConfigurationError(f'RateLimit: on_store_loss must be "error" or "local", not {on_store_loss!r}.')
+    if (on_store_loss == "local") != (workers is not None):
+        raise ConfigurationError(
+            'RateLimit: on_store_loss="local" and workers, the number of processes that share the quota, go together.'
+        )
+    if workers is not None:
+        whole("RateLimit", "workers", workers)

@@ -1,0 +1,127 @@
+"""The gate of one process: meters in memory, and a line before them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from oarlock.contract.events import Waiting
+from oarlock.contract.request import Request
+from oarlock.policies.gcra import Gcra
+from oarlock.policies.line import Line
+from oarlock.policies.quota import PERIOD, Quota, latest_start, refuse_long_wait, too_long
+from oarlock.runtime import Runtime
+
+__all__ = ["LocalGate", "LocalPass"]
+
+LocalPass = tuple[int, int]  # the token meter's ticket, and the tokens that were taken
+
+
+class LocalGate:
+    """Lets requests through as the quota allows, first come first served over all threads and loops of the process.
+
+    Args:
+        quota: how much may pass.
+        needed: how many tokens to reserve for a request; may refuse it.
+        max_wait: seconds that a request waits at most.
+    """
+
+    def __init__(self, quota: Quota, needed: Callable[[Request], int], max_wait: float | None) -> None:
+        self._needed = needed
+        self._max_wait = max_wait
+        self._requests = None if quota.requests is None else _request_meter(quota)
+        self._tokens = None if quota.tokens is None else _token_meter(quota)
+        self._held_until = float("-inf")
+        self._lock = threading.Lock()  # held for a few additions, never while waiting
+        self.line = Line(self._lock)
+
+    def pass_now(self, now: float, request: Request) -> LocalPass | None:
+        """Let a request through if it need not wait."""
+        tokens = self._needed(request) if self._tokens is not None else 0
+        with self._lock:
+            if self.line or self._start(now, 1, tokens) > now:
+                return None
+            return self._take(now, tokens)
+
+    async def queue(self, runtime: Runtime, request: Request) -> LocalPass:
+        """Wait in line. The meters are asked when a request's turn has come, so corrections and hints reach all in line.
+
+        Raises:
+            RateLimitError: it would take too long.
+        """
+        now = runtime.now()
+        latest = latest_start(now, request, self._max_wait)
+        tokens = self._needed(request)
+        with self._lock:
+            start = self._start(now, len(self.line) + 1, self.line.weight + tokens)
+            refuse_long_wait(now, start, latest, self._held_until)
+            waiter = self.line.join(runtime, due=start, weight=tokens)
+        try:
+            request.emit(Waiting(cause="rate_limit", seconds=start - now))
+            if not await self.line.wait(runtime, waiter, latest):  # what came in between has made it later
+                now = runtime.now()
+                with self._lock:
+                    raise too_long(self._start(now, 1, tokens) - now)
+            while True:
+                tokens, now = self._needed(request), runtime.now()
+                with self._lock:
+                    waiter.due = start = self._start(now, 1, tokens)
+                    if start <= now:
+                        return self._take(now, tokens)
+                    refuse_long_wait(now, start, latest, self._held_until)
+                await runtime.sleep(start - now)
+        finally:
+            self.line.leave(waiter, runtime.now())
+
+    async def settle(self, runtime: Runtime, granted: LocalPass, used: int) -> None:
+        """Correct what was reserved for a request to what it used."""
+        if self._tokens is not None:
+            with self._lock:
+                self._tokens.settle(*granted, used)
+
+    def hold(self, until: float) -> None:
+        """Let nobody through before then."""
+        with self._lock:
+            self._held_until = max(self._held_until, until)
+
+    async def tell(self, runtime: Runtime) -> None:
+        """Tell other processes of a hold: there are none."""
+
+    def fill(self, now: float) -> None:
+        """Start without a burst."""
+        with self._lock:
+            for meter in (self._requests, self._tokens):
+                if meter is not None:
+                    meter.fill(now)
+
+    def retune(self, now: float, quota: Quota) -> None:
+        """Go on with another quota for the same meters."""
+        with self._lock:
+            if self._requests is not None and quota.requests is not None:
+                self._requests.retune(now, quota=quota.requests, burst=quota.burst, period=PERIOD)
+            if self._tokens is not None and quota.tokens is not None:
+                self._tokens.retune(now, quota=quota.tokens, burst=quota.token_burst, period=PERIOD)
+
+    def _start(self, now: float, requests: int, tokens: int) -> float:
+        """Return when so much may pass."""
+        start = max(now, self._held_until)
+        if self._tokens is not None:
+            start = max(start, self._tokens.earliest(tokens))
+        if self._requests is not None:
+            start = max(start, self._requests.earliest(requests))
+        return start
+
+    def _take(self, now: float, tokens: int) -> LocalPass:
+        if self._requests is not None:
+            self._requests.take(now, 1)
+        return (0, 0) if self._tokens is None else (self._tokens.take(now, tokens), tokens)
+
+
+def _request_meter(quota: Quota) -> Gcra:
+    assert quota.requests is not None
+    return Gcra(quota=quota.requests, burst=quota.burst, period=PERIOD)
+
+
+def _token_meter(quota: Quota) -> Gcra:
+    assert quota.tokens is not None
+    return Gcra(quota=quota.tokens, burst=quota.token_burst, period=PERIOD)
