@@ -8,12 +8,13 @@ import pickle
 import pytest
 
 from oarlock.contract.errors import AuthenticationError, RateLimitError, ServerError
+from oarlock.contract.events import CacheHit, CircuitChanged, SignedIn
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply, ToolCall, Usage
 from oarlock.contract.request import Request
-from oarlock.policies import Log, RateLimit, Retry
+from oarlock.policies import Concurrency, Fallback, Log, RateLimit, Retry
 from oarlock.runtime import Runtime
-from oarlock.testing import ScriptedLLM, VirtualRuntime
+from oarlock.testing import FunctionLLM, ScriptedLLM, VirtualRuntime
 
 KEY = "sk-canary0123456789abcdef"
 
@@ -60,6 +61,50 @@ def test_waiting_for_a_limiter(caplog: pytest.LogCaptureFixture, runtime: Virtua
         llm.call("Hi")
         llm.call("Hi")
     assert ("WARNING", "waiting 60.00 s (rate_limit)") in lines(caplog)
+
+
+def test_waiting_for_a_place(caplog: pytest.LogCaptureFixture, runtime: VirtualRuntime) -> None:
+    slow = FunctionLLM(lambda messages: runtime.advance(3) or "ok").with_policies(Log(), Concurrency(1))
+
+    async def both() -> None:
+        await runtime.gather(lambda: slow.acall("Hi"), lambda: slow.acall("Hi"))
+
+    runtime.run(both())
+    assert ("WARNING", "waited 3.00 s (concurrency)") in lines(caplog)
+
+
+def test_fallbacks(caplog: pytest.LogCaptureFixture) -> None:
+    llm = ScriptedLLM([ServerError("down"), ServerError("down")], model="first")
+    other = ScriptedLLM([ServerError(f"wrong {KEY}"), "ok"], model="second")
+    policed = llm.with_policies(Log(), Fallback(other))
+    with pytest.raises(ServerError):
+        policed.call("Hi")
+    policed.call("Hi")
+    assert lines(caplog)[1:4] == [
+        ("WARNING", "first failed, asking second: ServerError: down"),
+        ("WARNING", "call failed after 0.00 s: ServerError: down"),
+        ("WARNING", "second was asked instead and failed: ServerError: wrong …"),
+    ]
+    assert lines(caplog)[-2][1] == "first failed, asking second: ServerError: down"
+
+
+def test_circuits_and_caches(caplog: pytest.LogCaptureFixture) -> None:
+    def told(handler: Handler) -> Handler:
+        async def handle(runtime: Runtime, request: Request) -> Reply:
+            request.emit(CircuitChanged(endpoint="here", state="open", why="10 of 20 calls failed", seconds=5))
+            request.emit(CircuitChanged(endpoint="here", state="half_open"))
+            request.emit(CacheHit(model="m", saved=Usage(prompt_tokens=7)))
+            request.emit(SignedIn(method="x", why="first use"))
+            return await handler(runtime, request)
+
+        return handle
+
+    ScriptedLLM(["ok"]).with_policies(Log(), told, order="given").call("Hi")
+    assert lines(caplog)[1:-1] == [
+        ("WARNING", "circuit open: 10 of 20 calls failed"),
+        ("INFO", "circuit half open"),
+        ("DEBUG", "answered from the cache, saving 7 tokens"),
+    ]
 
 
 def test_any_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:

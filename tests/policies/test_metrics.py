@@ -7,15 +7,20 @@ import copy
 import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from oarlock.contract.errors import BadRequestError, ConfigurationError, RateLimitError, ServerError
+from oarlock.contract.events import CacheHit
 from oarlock.contract.llm import BaseLLM
+from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply, Usage
-from oarlock.policies import Log, Metrics, RateLimit, Retry
+from oarlock.contract.request import Request
+from oarlock.policies import Fallback, Log, Metrics, RateLimit, Retry
+from oarlock.runtime import Runtime
 from oarlock.testing import FunctionLLM, ScriptedLLM, VirtualRuntime
 
 REPLY = Reply(text="ok", usage=Usage(prompt_tokens=7, completion_tokens=5))
@@ -31,8 +36,11 @@ def test_nothing_yet() -> None:
         "total_tokens": 0,
         "prompt_tokens": 0,
         "completion_tokens": 0,
+        "retries": 0,
+        "fallbacks": 0,
+        "cache_hits": 0,
         "avg_latency": 0.0,
-        "latency": {"p50": 0.0, "p90": 0.0, "p99": 0.0, "max": 0.0},
+        "latency": {"p50": 0.0, "p90": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0},
         "waits": {},
         "waiting": {},
     }
@@ -68,8 +76,8 @@ def test_waits_by_cause(runtime: VirtualRuntime) -> None:
     assert sum(figures["waiting"].values()) == pytest.approx(60)
 
 
-def exact(latencies: list[float], share: float) -> float:
-    return sorted(latencies)[max(0, math.ceil(share * len(latencies)) - 1)]
+def exact(latencies: list[float], percent: int) -> float:
+    return sorted(latencies)[math.ceil(Fraction(percent * len(latencies), 100)) - 1]
 
 
 @given(st.lists(st.floats(1e-4, 1e4), min_size=1, max_size=200))
@@ -82,18 +90,17 @@ def test_percentiles_are_within_5_percent(latencies: list[float]) -> None:
         for _ in latencies:
             llm.call("Hi")
     figures = metrics.get_metrics()
-    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
-        assert figures["latency"][name] == pytest.approx(exact(latencies, share), rel=0.051, abs=1e-6)
+    for percent in (50, 90, 95, 99):
+        assert figures["latency"][f"p{percent}"] == pytest.approx(exact(latencies, percent), rel=0.05, abs=1e-6)
     assert figures["latency"]["max"] == pytest.approx(max(latencies), abs=1e-6)
     assert figures["avg_latency"] == pytest.approx(sum(latencies) / len(latencies), rel=1e-6, abs=1e-6)
-    assert figures["latency"]["p50"] <= figures["latency"]["p90"] <= figures["latency"]["p99"]
-    assert figures["latency"]["p99"] <= figures["latency"]["max"]
+    assert list(figures["latency"].values()) == sorted(figures["latency"].values())
 
 
 def test_threads_add_up_exactly() -> None:
     metrics = Metrics()
-    one = FunctionLLM(lambda messages: REPLY).with_policies(metrics, Retry(2, base_delay=0))
-    other = FunctionLLM(lambda messages: ServerError("x")).with_policies(metrics, Retry(2, base_delay=0))
+    one = FunctionLLM(lambda messages: REPLY).with_policies(metrics, Retry(2, base_delay=0, budget=None))
+    other = FunctionLLM(lambda messages: ServerError("x")).with_policies(metrics, Retry(2, base_delay=0, budget=None))
 
     def work(_: int) -> None:
         for _ in range(100):
@@ -140,6 +147,47 @@ def test_a_stream_left_early_is_no_error() -> None:
         next(stream)
     figures = llm.get_metrics()
     assert (figures["total_calls"], figures["cancelled"], figures["errors"]) == (1, 1, 0)
+
+
+def test_percentiles_of_very_short_and_very_long_calls() -> None:
+    metrics = Metrics()
+    for seconds in (0.0, 1e-9, 5e-6, 1e6):
+        metrics._answered(seconds, Usage())
+    figures = metrics.get_metrics()["latency"]
+    assert figures["p50"] < 1e-5
+    assert figures["p90"] == figures["p99"] == pytest.approx(1e6, rel=0.05)
+    assert figures["max"] == 1e6
+
+
+@pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 100, 200])
+def test_the_rank_of_a_percentile_is_exact(count: int) -> None:
+    metrics = Metrics()
+    latencies = [2.0**n for n in range(count)]
+    for seconds in latencies:
+        metrics._answered(seconds, Usage())
+    for percent in (50, 90, 95, 99):
+        assert metrics.get_metrics()["latency"][f"p{percent}"] == pytest.approx(exact(latencies, percent), rel=0.05)
+
+
+def test_retries_fallbacks_and_cache_hits(runtime: VirtualRuntime) -> None:
+    down, metrics = ServerError("down"), Metrics()
+    other = ScriptedLLM([down, REPLY])
+
+    def hit(handler: Handler) -> Handler:
+        async def handle(runtime: Runtime, request: Request) -> Reply:
+            request.emit(CacheHit(model="m", saved=Usage()))
+            return REPLY
+
+        return handle
+
+    llm = ScriptedLLM([down] * 3).with_policies(metrics, Fallback(other.with_policies(Retry())), Retry())
+    with runtime:
+        llm.call("Hi")
+        ScriptedLLM([]).with_policies(metrics, hit, order="given").call("Hi")
+    figures = metrics.get_metrics()
+    assert (figures["total_calls"], figures["errors"]) == (2, 0)
+    assert (figures["retries"], figures["fallbacks"], figures["cache_hits"]) == (3, 1, 1)
+    assert figures["total_tokens"] == 24
 
 
 def test_reset() -> None:

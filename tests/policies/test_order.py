@@ -12,7 +12,7 @@ from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, RateLim
 from oarlock.contract.policy import Handler, Policy
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
-from oarlock.policies import Deadline, Log, Metrics, RateLimit, Retry
+from oarlock.policies import Concurrency, Deadline, Fallback, Log, Metrics, RateLimit, Retry
 from oarlock.runtime import Runtime
 from oarlock.testing import FunctionLLM, ScriptedLLM, VirtualRuntime
 
@@ -24,8 +24,8 @@ def kinds(llm: Any) -> list[str]:
 
 
 def test_the_ranks() -> None:
-    ranks = [policy.rank for policy in (Log, Metrics, Deadline, Retry, RateLimit)]
-    assert ranks == [10, 20, 30, 40, 50]
+    ranks = [policy.rank for policy in (Log, Metrics, Deadline, Fallback, Retry, Concurrency, RateLimit)]
+    assert ranks == [10, 20, 30, 35, 40, 48, 50]
     assert all(isinstance(one, Policy) for one in (Log(), Metrics(), Deadline(1), Retry(), RateLimit(1)))
 
 
@@ -86,6 +86,85 @@ def test_those_given_together_all_apply(runtime: VirtualRuntime) -> None:
         other.call("Hi")
         assert runtime.now() == pytest.approx(60)
     assert kinds(llm.with_policies(RateLimit(5))) == ["RateLimit"]
+
+
+def test_one_derived_from_a_class_takes_its_place_too() -> None:
+    class MyRetry(Retry):
+        pass
+
+    llm = ScriptedLLM([]).with_policies(Retry(), Deadline(1))
+    assert kinds(llm.with_policies(MyRetry())) == ["Deadline", "MyRetry"]
+    assert kinds(llm.with_policies(MyRetry()).with_policies(Retry())) == ["Deadline", "Retry"]
+
+
+def test_classes_of_ones_own_with_a_common_base_do_not() -> None:
+    class Base:
+        rank = 5
+
+        def __call__(self, handler: Handler) -> Handler:
+            return handler
+
+    class One(Base):
+        pass
+
+    class Other(Base):
+        pass
+
+    assert kinds(ScriptedLLM([]).with_policies(One()).with_policies(Other())) == ["One", "Other"]
+
+
+# Orders that multiply retries.
+
+
+class MyRetry(Retry):
+    """A retry of one's own."""
+
+
+@pytest.mark.parametrize("order", ["default", "given"])
+@pytest.mark.parametrize("second", [Retry(2), MyRetry(2)])
+def test_two_retries_are_refused(order: str, second: Retry) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ScriptedLLM([]).with_policies(Retry(5), Deadline(9), second, order=order)
+    assert str(caught.value) == (
+        f"Retry(attempts=5) stands outside {second!r}, and there must be one retry loop only, or attempts would multiply: "
+        "leave one of them out."
+    )
+
+
+def test_a_retry_outside_a_fallback_that_retries_is_refused() -> None:
+    other = ScriptedLLM([], model="other").with_policies(Retry(2), Deadline(9))
+    for fallback in (Fallback(other), Fallback(by_error={ServerError: [ScriptedLLM([]), other]})):
+        with pytest.raises(ConfigurationError, match=r"Retry\(attempts=3\) stands outside Fallback") as caught:
+            ScriptedLLM([]).with_policies(Retry(), fallback, order="given")
+        assert "whose 'other' retries too, so attempts would multiply: put Fallback outside Retry" in str(caught.value)
+        ScriptedLLM([]).with_policies(Retry(), fallback)
+        ScriptedLLM([]).with_policies(fallback, Retry(), order="given")
+
+
+def test_so_is_one_whose_fallbacks_fallback_retries() -> None:
+    last = ScriptedLLM([], model="last").with_policies(Retry(2))
+    middle = ScriptedLLM([], model="middle").with_policies(Fallback(last))
+    with pytest.raises(ConfigurationError, match="whose 'middle' retries too"):
+        ScriptedLLM([]).with_policies(Retry(), Fallback(middle), order="given")
+
+
+def test_a_retry_outside_a_fallback_that_does_not_retry_is_fine(runtime: VirtualRuntime) -> None:
+    first, other = ScriptedLLM([DOWN, "ok"]), ScriptedLLM([DOWN])
+    with runtime:
+        assert first.with_policies(Retry(), Fallback(other), order="given").call("Hi") == "ok"
+
+
+def test_policies_set_on_a_class_are_checked_at_the_first_call() -> None:
+    class Twice(ScriptedLLM):
+        policies = (Retry(), Retry())
+
+    with pytest.raises(ConfigurationError, match="there must be one retry loop only"):
+        Twice(["ok"]).call("Hi")
+
+
+def test_what_only_has_the_name_of_a_ready_policy_is_none() -> None:
+    namesake = type("Retry", (), {"__call__": lambda self, handler: handler})()
+    ScriptedLLM([]).with_policies(namesake, Retry(), order="given")
 
 
 def test_the_llm_itself_stays_as_it_was() -> None:

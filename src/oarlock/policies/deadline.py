@@ -46,5 +46,9 @@ class Deadline:
 
         return handle
 
+    def explain(self) -> str:
+        """Say in words what it does."""
+        return f"Gives a call, with all that is inside of here, {self.seconds:g} s and no more."
+
     def __repr__(self) -> str:
         return f"Deadline({self.seconds:g})"

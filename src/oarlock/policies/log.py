@@ -6,7 +6,7 @@ import logging
 from typing import Any, ClassVar
 
 from oarlock.contract.errors import ConfigurationError
-from oarlock.contract.events import Event, Waiting
+from oarlock.contract.events import CacheHit, CircuitChanged, Event, FellBack, Waiting
 from oarlock.contract.messages import Message
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
@@ -18,7 +18,7 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Logs each call to `oarlock.llm`: its start at DEBUG, its answer at INFO, waits and failures at WARNING.
+    """Logs each call to `oarlock.llm`: its start at DEBUG, its answer at INFO, waits, fallbacks and failures at WARNING.
 
     Args:
         content: also log messages and answers, at DEBUG, cut to 1,000 characters. Off by default: they may be private.
@@ -52,6 +52,8 @@ class Log:
                 reply = await handler(runtime, request.replace(observers=(*request.observers, self._observe)))
             except Exception as error:
                 self.logger.warning("call failed after %.2f s: %s", runtime.now() - started, _words(error))
+                for note in getattr(error, "__notes__", ()):  # what became of fallbacks
+                    self.logger.warning("%s", scrub(str(note)))
                 raise
             self._answered(reply, runtime.now() - started)
             return reply
@@ -80,7 +82,22 @@ class Log:
     def _observe(self, event: Event) -> None:
         if isinstance(event, Waiting):
             why = f": {_words(event.error)}" if event.error else ""
-            self.logger.warning("waiting %.2f s (%s)%s", event.seconds, event.cause, why)
+            verb = "waited" if event.cause == "concurrency" else "waiting"
+            self.logger.warning("%s %.2f s (%s)%s", verb, event.seconds, event.cause, why)
+        elif isinstance(event, FellBack):
+            names = scrub(event.from_model), scrub(event.to_model)
+            self.logger.warning("%s failed, asking %s: %s", *names, _words(event.error))
+        elif isinstance(event, CircuitChanged):
+            level = logging.WARNING if event.state == "open" else logging.INFO
+            why = f": {scrub(event.why)}" if event.why else ""
+            self.logger.log(level, "circuit %s%s", event.state.replace("_", " "), why)
+        elif isinstance(event, CacheHit):
+            self.logger.debug("answered from the cache, saving %d tokens", event.saved.total_tokens)
+
+    def explain(self) -> str:
+        """Say in words what it does."""
+        what = "with messages and answers" if self.content else "without messages and answers"
+        return f"Logs each call, {what}, to {self.logger.name!r}."
 
     def __repr__(self) -> str:
         return "Log(content=True)" if self.content else "Log()"

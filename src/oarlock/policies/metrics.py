@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from typing import Any, ClassVar
 
-from oarlock.contract.events import Event, Waiting
+from oarlock.contract.events import CacheHit, Event, FellBack, Waiting
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
@@ -48,6 +48,7 @@ class Metrics:
             self._waits: Counter[str] = Counter()
             self._waited: dict[str, float] = {}
             self._calls = self._cancelled = self._prompt = self._completion = 0
+            self._fallbacks = self._cache_hits = 0
             self._latency = _Histogram()
 
     def __call__(self, handler: Handler) -> Handler:
@@ -72,9 +73,9 @@ class Metrics:
         """Return the figures so far.
 
         `total_calls`, of which `errors`, `errors_by_class` and `cancelled`; `total_tokens`, `prompt_tokens`,
-        `completion_tokens`; `avg_latency` and `latency` (`p50`, `p90`, `p99` within 5 %, `max`) in seconds, over whole calls
-        with their waits, cancelled ones left out; `waits` and `waiting` (seconds) by cause, such as `retry` and
-        `rate_limit`.
+        `completion_tokens`; `retries`, `fallbacks` (how often another LLM was asked) and `cache_hits`; `avg_latency` and
+        `latency` (`p50`, `p90`, `p95`, `p99` within 5 %, `max`) in seconds, over whole calls with their waits, cancelled
+        ones left out; `waits` and `waiting` (seconds) by cause, such as `retry`, `rate_limit` and `concurrency`.
         """
         with self._lock:
             return {
@@ -85,6 +86,9 @@ class Metrics:
                 "total_tokens": self._prompt + self._completion,
                 "prompt_tokens": self._prompt,
                 "completion_tokens": self._completion,
+                "retries": self._waits["retry"],  # each retry begins with a wait, be it of no length
+                "fallbacks": self._fallbacks,
+                "cache_hits": self._cache_hits,
                 "avg_latency": self._latency.mean(),
                 "latency": self._latency.percentiles(),
                 "waits": dict(self._waits),
@@ -105,10 +109,18 @@ class Metrics:
             self._latency.add(seconds)
 
     def _observe(self, event: Event) -> None:
-        if isinstance(event, Waiting):
-            with self._lock:
+        with self._lock:
+            if isinstance(event, Waiting):
                 self._waits[event.cause] += 1
                 self._waited[event.cause] = self._waited.get(event.cause, 0.0) + event.seconds
+            elif isinstance(event, FellBack):
+                self._fallbacks += 1
+            elif isinstance(event, CacheHit):
+                self._cache_hits += 1
+
+    def explain(self) -> str:
+        """Say in words what it does."""
+        return "Counts calls, errors, tokens, retries, fallbacks, waits and latencies: get_metrics() has the figures."
 
     def __repr__(self) -> str:
         return "Metrics()"
@@ -141,12 +153,11 @@ class _Histogram:
         return self._sum / max(1, self._count)
 
     def percentiles(self) -> dict[str, float]:
-        shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-        return {name: self._percentile(share) for name, share in shares.items()} | {"max": self._max}
+        return {f"p{percent}": self._percentile(percent) for percent in (50, 90, 95, 99)} | {"max": self._max}
 
-    def _percentile(self, share: float) -> float:
-        """Return the latency that this share of the calls did not exceed (nearest rank)."""
-        wanted, seen = share * self._count, 0
+    def _percentile(self, percent: int) -> float:
+        """Return the latency that so many percent of the calls did not exceed (nearest rank)."""
+        wanted, seen = -(-percent * self._count // 100), 0  # rounded up
         for bucket in sorted(self._buckets):
             seen += self._buckets[bucket]
             if seen >= wanted:
