@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from oarlock.runtime.clock import SystemClock
+from oarlock.runtime.hop import run_in_thread
 from oarlock.runtime.promise import Promise
 from oarlock.runtime.protocol import Job
 from oarlock.runtime.threads import ThreadPool
@@ -37,7 +38,7 @@ class AsyncRuntime(SystemClock):
         assert sync is not None, "nothing to call"
         if pool is None:
             return sync(*args)
-        future = asyncio.wrap_future(pool.submit(sync, *args))
+        future = run_in_thread(pool, sync, args)
         if deadline is None:
             return await future
         async with asyncio.timeout(deadline - time.monotonic()):

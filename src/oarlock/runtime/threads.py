@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextvars
 import os
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from queue import Empty, SimpleQueue
 from typing import Any
 
 _IDLE_SECONDS = 10.0  # an idle thread ends after this; new ones cost about 50 microseconds
-
-_Work = tuple[Future[Any], Callable[[], Any]]
 
 
 class ThreadPool:
@@ -20,6 +19,10 @@ class ThreadPool:
 
     Differs from `concurrent.futures.ThreadPoolExecutor` in that the interpreter does not wait for its threads at exit,
     a fork starts afresh, and a copy or pickle is a new pool, so that an object holding one stays copyable.
+
+    No work waits behind other work while a thread may be had for it. Threads are called one at a time, though: the one
+    that comes calls the next if there is more to do than it takes. So a burst of short work is done by a thread or two;
+    calling one for each piece would cost more than the work, as they all want the interpreter's lock at once.
     """
 
     def __init__(self, size: int | None = None, name: str = "oarlock") -> None:
@@ -31,18 +34,34 @@ class ThreadPool:
         """Run `call(*args)` in a thread, in a copy of the caller's context."""
         future: Future[Any] = Future()
         context = contextvars.copy_context()
+        self.start(lambda: _finish(future, lambda: context.run(call, *args)))
+        return future
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Run `work()`, which must not raise, in a thread."""
         if os.getpid() != self._pid:
             self._reset()
         with self._lock:
-            if self._idle:
-                self._idle -= 1  # one of the idle threads is now promised this work
-            elif not self._start_thread():
-                self._backlog += 1
-            self._queue.put((future, lambda: context.run(call, *args)))
-        return future
+            self._queue.append(work)
+            try:
+                self._call_thread()
+            except RuntimeError:
+                self._queue.pop()
+                raise
+
+    def _call_thread(self) -> None:
+        """Let a thread come, unless one is on its way; where none can, those at work will look for more."""
+        if self._coming:
+            return
+        if self._idle:
+            self._idle -= 1
+            self._coming = True
+            self._bell.put(None)
+        else:
+            self._coming = self._start_thread()
 
     def _start_thread(self) -> bool:
-        """Start a thread, promised one piece of work; return whether that was possible."""
+        """Start a thread; return whether that was possible."""
         if self.size is not None and self._threads >= self.size:
             return False
         try:
@@ -57,33 +76,46 @@ class ThreadPool:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[_Work] = queue.SimpleQueue()
-        self._threads = 0
-        self._idle = 0  # threads that wait and are promised no work
-        self._backlog = 0  # work that is promised to no thread: the next to become free takes it
+        self._queue: deque[Callable[[], None]] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()  # rung once for each thread that is called
+        self._coming: bool = False  # a thread was called and has not looked for work yet
+        self._threads: int = 0
+        self._idle: int = 0  # threads that wait and have not been called
 
     def _work(self) -> None:
-        work: _Work | None = self._queue.get()  # it was promised, so it is there
-        while work is not None:
-            _finish(*work)
-            del work  # keeps nothing of a finished call alive while idle
-            work = self._next()
+        while True:
+            work = self._next(called=True)
+            while work is not None:
+                work()
+                work = self._next()
+            if not self._wait():
+                return
 
-    def _next(self) -> _Work | None:
+    def _next(self, *, called: bool = False) -> Callable[[], None] | None:
+        """Take work, and call another thread if there is more; without any the thread counts as idle."""
         with self._lock:
-            if self._backlog:
-                self._backlog -= 1
-                return self._queue.get()
-            self._idle += 1
+            if called:
+                self._coming = False
+            if not self._queue:
+                self._idle += 1
+                return None
+            work = self._queue.popleft()
+            if self._queue:
+                self._call_thread()
+            return work
+
+    def _wait(self) -> bool:
+        """Wait to be called; return whether that happened, or else the thread has to end."""
         try:
-            return self._queue.get(timeout=_IDLE_SECONDS)
-        except queue.Empty:
+            self._bell.get(timeout=_IDLE_SECONDS)
+        except Empty:
             with self._lock:
                 if self._idle:
                     self._idle -= 1
                     self._threads -= 1
-                    return None
-            return self._queue.get()  # promised at the last moment
+                    return False
+            self._bell.get()  # called at the last moment
+        return True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ThreadPool, (self.size, self.name)
