@@ -28,7 +28,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -161,7 +160,7 @@ class _Models:
         self._prepared = False
         self._forked = False
         self._ending = False
-        self._last: Future[Any] | None = None  # of the last load that was begun
+        self._last: Any = None  # the future of the last load that was begun
         self._lock = threading.Lock()  # the exit sees each load that begins
 
     def prepare(self) -> None:
@@ -226,8 +225,8 @@ class _Models:
 models: Final = _Models()  # of this process: that is the point of sharing them
 
 
-def _submitted(pool: ThreadPool, call: Callable[..., Any], *args: Any) -> Future[Any] | None:
-    """Run a call in a thread; `None` where the program is ending and Python (from 3.12 on) starts no more threads."""
+def _submitted(pool: ThreadPool, call: Callable[..., Any], *args: Any) -> Any:
+    """Run a call in a thread and return its future; `None` where the program is ending and Python (from 3.12 on) starts no more threads."""
     try:
         return pool.submit(call, *args)
     except RuntimeError as error:
