@@ -30,6 +30,15 @@ class ThreadPool:
         self.name = name
         self._reset()
 
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._queue: deque[Callable[[], None]] = deque()
+        self._bell: SimpleQueue[None] = SimpleQueue()  # rung once for each thread that is called
+        self._coming = False  # a thread was called and has not looked for work yet
+        self._threads = 0
+        self._idle = 0  # threads that wait and have not been called
+
     def submit(self, call: Callable[..., Any], *args: Any) -> Future[Any]:
         """Run `call(*args)` in a thread, in a copy of the caller's context."""
         future: Future[Any] = Future()
@@ -72,15 +81,6 @@ class ThreadPool:
             return False
         self._threads += 1
         return True
-
-    def _reset(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._queue: deque[Callable[[], None]] = deque()
-        self._bell: SimpleQueue[None] = SimpleQueue()  # rung once for each thread that is called
-        self._coming: bool = False  # a thread was called and has not looked for work yet
-        self._threads: int = 0
-        self._idle: int = 0  # threads that wait and have not been called
 
     def _work(self) -> None:
         while True:
