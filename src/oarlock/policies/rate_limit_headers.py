@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from oarlock.contract.reply import EndpointLimit
+from oarlock.contract.errors import LLMError, RateLimitError
+from oarlock.contract.reply import EndpointLimit, Reply
 
-__all__ = ["limits_seen"]
+__all__ = ["limits_seen", "with_hint", "with_limits"]
 
 # The forms in use, with the part that is "limit", "remaining" or "reset" left open: OpenAI's, which most gateways copy,
 # Anthropic's, and those of the IETF's drafts up to 07 and of what came before them.
@@ -22,7 +24,7 @@ _FORMS = (
     ("any", "ratelimit-{}"),
     ("any", "x-ratelimit-{}"),
 )
-_LONGEST = 100  # characters of a value that are worth reading
+_LONGEST = 200  # characters of a value that is worth reading
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?", re.ASCII)
 _DURATION = re.compile(rf"(?:({_NUMBER.pattern})(ms|us|µs|ns|d|h|m|s))", re.ASCII)  # as Go writes them: "6m0s"
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -44,11 +46,30 @@ def limits_seen(headers: Mapping[str, str], wall_time: float) -> tuple[EndpointL
         >>> seen.unit, seen.limit, seen.remaining, seen.resets_in
         ('requests', 60.0, 0.0, 62.5)
     """
-    said = {name: headers[name][:_LONGEST] for name in headers if "ratelimit" in name}
+    found = ((name, headers[name]) for name in headers if "ratelimit" in name)
+    said = {name: value for name, value in found if len(value) <= _LONGEST}
     if not said:
         return ()
     seen = [*_in_fields(said, wall_time), *_in_drafts(said)]
     return tuple(one for one in seen if one.limit or one.remaining is not None)
+
+
+def with_limits(reply: Reply, headers: Mapping[str, str], wall_time: float, *, age: float = 0.0) -> Reply:
+    """Return a reply with what its headers say about limits; they came `age` seconds ago."""
+    limits = limits_seen(headers, wall_time - age)
+    if not limits:
+        return reply
+    if age:
+        limits = tuple(replace(one, resets_in=one.resets_in and max(0.0, one.resets_in - age)) for one in limits)
+    return replace(reply, limits=limits)
+
+
+def with_hint(error: LLMError, headers: Mapping[str, str], wall_time: float) -> LLMError:
+    """Return a 429's error; where it has no hint how long to wait, the headers that say when a limit resets give it."""
+    if isinstance(error, RateLimitError) and error.retry_after is None:
+        spent = [one.resets_in for one in limits_seen(headers, wall_time) if one.remaining == 0]
+        error.retry_after = max((seconds for seconds in spent if seconds), default=None)
+    return error
 
 
 def _in_fields(said: Mapping[str, str], wall_time: float) -> Iterator[EndpointLimit]:
