@@ -10,6 +10,7 @@ from oarlock.dialects.openai_chat import StreamAssembler, decode, encode
 from oarlock.dialects.sse import SSEParser
 from oarlock.llms.http import HttpLLM
 from oarlock.llms.streaming import OpenAnswer
+from oarlock.policies.rate_limit_headers import with_limits
 from oarlock.runtime import Runtime
 
 __all__ = ["ChatLLM"]
@@ -67,11 +68,13 @@ class ChatLLM(HttpLLM):
         try:
             await self._authorized(runtime, self._http_request(request), until, answer.send)
             self._refuse_failure(runtime, answer.response)
-            headers = answer.response.headers
+            headers, came = answer.response.headers, runtime.now()
             if headers.get("content-type", "").startswith("text/event-stream"):
-                return await self._read_events(answer, request)
-            answer.at_once()  # the endpoint does not stream
-            return self._decoded(HttpResponse(status=200, headers=headers, body=await answer.read_all()))
+                reply = await self._read_events(answer, request)
+            else:
+                answer.at_once()  # the endpoint does not stream
+                reply = self._decoded(HttpResponse(status=200, headers=headers, body=await answer.read_all()))
+            return with_limits(reply, headers, runtime.time(), age=runtime.now() - came)
         except GeneratorExit:  # dropped without being closed: nothing may be awaited any more
             answer.drop()
             raise

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from oarlock.contract.answers import reply_from
 from oarlock.contract.auth import Auth, authorize
+from oarlock.contract.checks import LONGEST_CALL, flag, seconds, whole
 from oarlock.contract.classify import classify, error_for_status
 from oarlock.contract.endings import OnLength, on_length_of, require_whole
 from oarlock.contract.errors import (
@@ -22,12 +23,14 @@ from oarlock.contract.errors import (
 from oarlock.contract.frames import without_frames
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.llm import BaseLLM
-from oarlock.contract.policy import Policy, merged
+from oarlock.contract.policy import Policy
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
 from oarlock.dialects.openai_chat import error_message
+from oarlock.llms.settings import checked_headers, checked_mapping, checked_policies
 from oarlock.policies import Deadline, Retry
+from oarlock.policies.rate_limit_headers import with_hint, with_limits
 from oarlock.runtime import Runtime
 from oarlock.transport import make_transport
 
@@ -100,22 +103,26 @@ class HttpLLM(BaseLLM, abstract=True):
         if not isinstance(model, str) or not model:
             raise ConfigurationError(f"model must be the model's name, not {model!r}.")
         super().__init__(model, temperature=temperature, stop=stop, max_tokens=max_tokens)
+        who = type(self).__name__
         self.base_url: str = _checked_url(base_url)
         self.auth = _as_auth(auth)
-        self.timeout = _seconds("timeout", timeout)
-        self.first_event_timeout = _seconds_or_none("first_event_timeout", first_event_timeout)
-        self.idle_timeout = _seconds_or_none("idle_timeout", idle_timeout)
+        self.timeout = seconds(who, "timeout", timeout)
+        self.first_event_timeout = _seconds_or_none(who, "first_event_timeout", first_event_timeout)
+        self.idle_timeout = _seconds_or_none(who, "idle_timeout", idle_timeout)
         self.on_length = on_length_of(type(self).__name__, on_length)
-        total = Deadline(_ATTEMPTS_TIME * self.timeout if deadline is None else _seconds("deadline", deadline))
+        usual = min(_ATTEMPTS_TIME * self.timeout, LONGEST_CALL)
+        total = Deadline(usual if deadline is None else seconds(who, "deadline", deadline))
         if policies is None:
             self.policies = (total, Retry())
         else:
-            self.policies = merged((), (*policies, *(() if deadline is None else (total,))))
-        self.options = dict(options or {})
-        self._headers = tuple((headers or {}).items())
-        self._function_calling = function_calling
-        self._context_window = context_window
-        self._transport_choice = _TransportChoice(transport, dict(transport_options or {}))
+            self.policies = checked_policies(who, policies, *(() if deadline is None else (total,)))
+        self.options = checked_mapping(who, "options", options)
+        self._headers = checked_headers(who, headers)
+        self._function_calling = flag(who, "function_calling", function_calling)
+        self._context_window = whole(who, "context_window", context_window)
+        self._transport_choice = _TransportChoice(
+            transport, checked_mapping(who, "transport_options", transport_options)
+        )
         self._transport: Transport = self._transport_choice.make()
 
     # What a subclass writes.
@@ -136,6 +143,10 @@ class HttpLLM(BaseLLM, abstract=True):
 
     def get_context_window_size(self) -> int:
         return self._context_window
+
+    def explain_itself(self) -> str:
+        sign_in = "no sign-in" if self.auth is None else f"sign-in: {self.auth!r}"
+        return f"{super().explain_itself()} It has {sign_in}; an attempt may take {self.timeout:g} s."
 
     def endpoint_name(self) -> str | None:
         return f"{self.model} at {self.base_url}"
@@ -165,7 +176,7 @@ class HttpLLM(BaseLLM, abstract=True):
         await self._authorized(runtime, self._http_request(request), until, exchange.send)
         response = exchange.response
         self._refuse_failure(runtime, response)
-        return self._decoded(response)
+        return with_limits(self._decoded(response), response.headers, runtime.time())
 
     def _until(self, runtime: Runtime, request: Request) -> float:
         """Return the time at which this attempt ends."""
@@ -225,7 +236,9 @@ class HttpLLM(BaseLLM, abstract=True):
         said, code = error_message(status, response.body, response.headers)
         hint = self._hint(runtime, status)
         message = f"{where} answered HTTP {status}: {said.rstrip('.')}.{f' {hint}' if hint else ''}"
-        raise error_for_status(status, message, code=code, headers=response.headers, wall_time=runtime.time())
+        now = runtime.time()
+        error = error_for_status(status, message, code=code, headers=response.headers, wall_time=now)
+        raise with_hint(error, response.headers, now)
 
     def _hint(self, runtime: Runtime, status: int) -> str | None:
         if status == 401:
@@ -291,14 +304,8 @@ def _shown(response: HttpResponse) -> str:
     return scrub(response.body[:2000].decode("utf-8", "replace")) or "an empty body"
 
 
-def _seconds(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ConfigurationError(f"{name} must be a number of seconds above zero, not {value!r}.")
-    return float(value)
-
-
-def _seconds_or_none(name: str, value: float | None) -> float | None:
-    return None if value is None else _seconds(name, value)
+def _seconds_or_none(owner: str, name: str, value: float | None) -> float | None:
+    return None if value is None else seconds(owner, name, value)
 
 
 def _checked_url(url: str) -> str:
