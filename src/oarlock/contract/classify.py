@@ -31,7 +31,7 @@ from oarlock.contract.errors import (
 from oarlock.contract.retry_after import retry_after
 from oarlock.contract.secret import scrub
 
-__all__ = ["classify", "error_for_status"]
+__all__ = ["chain", "classify", "error_for_status"]
 
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
 _WINDOW_CODES = {"context_length_exceeded", "context_window_exceeded", "string_above_max_length"}
@@ -126,7 +126,7 @@ def classify(error: BaseException, who: str = "The LLM") -> OarlockError:
         error: what was raised.
         who: the LLM in words, to begin the message with.
     """
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, OarlockError) and (link is error or not isinstance(link, LLMError)):
             return link  # also a limit of ours that the user's code wrapped in something else
     ours = _by_status(error, who) or _by_kind(error, who) or _by_text(error, who)
@@ -134,7 +134,7 @@ def classify(error: BaseException, who: str = "The LLM") -> OarlockError:
     return ours
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
     """Yield the error and what caused it, nearest first."""
     seen: set[int] = set()
     current: BaseException | None = error
@@ -145,7 +145,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _by_status(error: BaseException, who: str) -> LLMError | None:
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, LLMError):  # one of ours, wrapped by the user's code
             return _rewrapped(link, error, who)
         response = _attribute(link, "response")
@@ -175,7 +175,7 @@ def _headers_of(response: Any) -> dict[str, str]:
 
 
 def _by_kind(error: BaseException, who: str) -> LLMError | None:
-    for link in _chain(error):
+    for link in chain(error):
         names = _library_names(link)
         if (isinstance(link, TimeoutError) or "Timeout" in names) and "NewConnectionError" not in names:
             return LLMTimeoutError(f"{who} took too long: {_words(error)}")

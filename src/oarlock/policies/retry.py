@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from oarlock.contract.classify import chain
 from oarlock.contract.context import current_call
 from oarlock.contract.errors import CircuitOpenError, ConfigurationError, LLMError, RateLimitError
 from oarlock.contract.events import Waiting
@@ -13,6 +15,7 @@ from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.policies.checks import positive, whole
+from oarlock.policies.idempotency import key_of
 from oarlock.policies.retry_budget import RetryBudget, budget_of
 from oarlock.runtime import Runtime
 
@@ -24,6 +27,11 @@ __all__ = ["Retry"]
 # Clients told to wait the same time come back spread over a fifth of it. Twenty that were told 2 s are then at least
 # 0.2 s apart, first to last, in all but 2 of 100,000 cases; over a tenth they never would be.
 _HINT_JITTER = 0.2
+
+# Puts the starts of attempts and the ends of loops in order, over all threads: so a loop knows an error that another one
+# within its attempt (of a tool's model, or in a thread of the user's own) has given up on already.
+_moments = itertools.count(1)
+_GIVEN_UP = "_oarlock_given_up"
 
 
 class Retry:
@@ -101,22 +109,26 @@ class Retry:
         budget = RetryBudget() if isinstance(self.budget, str) else self.budget
 
         async def handle(runtime: Runtime, request: Request) -> Reply:
-            if request.retried or current_call().retried:  # the loop that is around counts and waits for both
+            around = request.retried or current_call().retried
+            request = request.replace(idempotency_key=key_of(runtime, request), retried=True)
+            if around:  # the loop that is around counts and waits for both
                 return await handler(runtime, request)
             started = runtime.now()
-            key = request.idempotency_key or runtime.new_id()
-            request = request.replace(idempotency_key=key, retried=True)
             paid: int | None = 1  # what a success gives back: 1, or the price of the last retry
             while True:
+                began = next(_moments)
                 try:
                     reply = await handler(runtime, request)
                 except LLMError as error:
+                    if _given_up_since(began, error):
+                        raise
                     error.attempts, error.elapsed = _sent(request, error), runtime.now() - started
                     delay = self._delay(runtime, request, error)
-                    if delay is None:
-                        raise
-                    if budget is not None and (paid := budget.pay(error)) is None:
+                    if delay is not None and budget is not None and (paid := budget.pay(error)) is None:
                         _note_used_up(error, self._endpoint)
+                        delay = None
+                    if delay is None:
+                        vars(error)[_GIVEN_UP] = next(_moments)
                         raise
                     request.emit(Waiting(cause="retry", seconds=delay, error=error, attempt=request.attempt))
                 else:
@@ -187,6 +199,11 @@ class Retry:
 def _sent(request: Request, error: LLMError) -> int:
     """Return how many attempts went out; the circuit breaker inside lets none through that it refuses."""
     return request.attempt - isinstance(error, CircuitOpenError)
+
+
+def _given_up_since(began: int, error: LLMError) -> bool:
+    """Return whether a loop that ended after this moment raised the error, or one that caused it."""
+    return any(vars(link).get(_GIVEN_UP, 0) > began for link in chain(error))
 
 
 def _note_used_up(error: LLMError, endpoint: str | None) -> None:
