@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from typing import TYPE_CHECKING
 
-from oarlock.contract.order import remarks
+from oarlock.contract.order import ready_kinds, remarks
 from oarlock.contract.policy import Policy, in_default_order
 from oarlock.contract.secret import scrub
 
@@ -27,9 +27,9 @@ def explained(core: BaseLLM, policies: tuple[Policy, ...]) -> str:
     lines += [_wrapped(f"{number:3}. ", entry) for number, entry in enumerate(entries, 1)]
     if not policies:
         lines.append("No policies: a failure ends the call at once.")
-    notes = remarks(policies)
+    notes = [*remarks(policies), *_short_deadlines(core, policies)]
     if notes:
-        lines += ["On the order:", *(_wrapped("   - ", note) for note in notes)]
+        lines += ["Notes:", *(_wrapped("   - ", note) for note in notes)]
     return "\n".join(lines)
 
 
@@ -40,6 +40,14 @@ def own_code(llm: BaseLLM, methods: frozenset[str]) -> str:
         names = ", ".join(_name(policy) for policy in in_default_order(llm.policies))
         text += f" Where that asks through super(), these stand in between: {names}."
     return text
+
+
+def _short_deadlines(core: BaseLLM, policies: tuple[Policy, ...]) -> list[str]:
+    timeout = getattr(core, "timeout", None)
+    deadlines = [float(policy.seconds) for policy in policies if "Deadline" in ready_kinds(policy)]  # type: ignore[attr-defined]
+    if not isinstance(timeout, int | float) or not deadlines or min(deadlines) >= timeout:
+        return []
+    return [f"The deadline of {min(deadlines):g} s is shorter than the {timeout:g} s that an attempt may take."]
 
 
 def _name(policy: Policy) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TextIO
 
 from oarlock.contract.answers import cut_at_stop, reply_from, require_answer
+from oarlock.contract.checks import check_llm_settings, stop_words
 from oarlock.contract.classify import classify
 from oarlock.contract.context import current_call, scope
 from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, misspelt
@@ -53,7 +54,7 @@ class BaseLLM(ABC):
         max_threads: how many blocking `call()`s may run at once on behalf of async runs; the rest queue.
 
     Raises:
-        ConfigurationError: an unknown argument, or a subclass that writes none of the methods above.
+        ConfigurationError: an unknown argument, one that cannot work, or a subclass that writes none of the methods above.
 
     Example:
         >>> class Parrot(BaseLLM):
@@ -98,6 +99,7 @@ class BaseLLM(ABC):
             "base_url": base_url,
             "max_threads": max_threads,
         }
+        check_llm_settings(type(self).__name__, given)
         for name, value in given.items():
             if value is not None:  # so that a subclass may set its defaults on the class
                 setattr(self, name, value)
@@ -109,7 +111,7 @@ class BaseLLM(ABC):
             if home is cls or not issubclass(home, BaseLLM):  # a mixin's call() serves as well
                 setattr(cls, name, counted(vars(home)[name]))
         if isinstance(vars(cls).get("stop"), str | list | tuple):  # written as a plain attribute: still per run
-            cls._oarlock_stop = _words(vars(cls)["stop"])
+            cls._oarlock_stop = stop_words(cls.__name__, vars(cls)["stop"])
             del cls.stop
         cls._written = frozenset(name for name, home in homes.items() if home is not BaseLLM)
         answers = cls._written or cls._respond is not BaseLLM._respond
@@ -160,7 +162,7 @@ class BaseLLM(ABC):
 
     @stop.setter
     def stop(self, words: str | Sequence[str] | None) -> None:
-        self._oarlock_stop = _words(words)
+        self._oarlock_stop = stop_words(type(self).__name__, words)
 
     # The doors. Each has both colours; all lead to `handle_request`.
 
@@ -426,10 +428,6 @@ def _cut(reply: Reply, stop: Sequence[str]) -> Reply:
     if text == reply.text or reply.value is not None:
         return reply
     return dataclasses.replace(reply, text=text)
-
-
-def _words(words: str | Sequence[str] | None) -> list[str]:
-    return [words] if isinstance(words, str) else list(words or ())
 
 
 def _earlier(first: float | None, second: float | None) -> float | None:

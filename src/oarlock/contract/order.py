@@ -11,7 +11,7 @@ from oarlock.contract.errors import ConfigurationError
 if TYPE_CHECKING:
     from oarlock.contract.policy import Policy
 
-__all__ = ["check_order", "remarks"]
+__all__ = ["check_order", "ready_kinds", "remarks"]
 
 # What it means when a ready policy (first) stands outside another (second) against their ranks. They are named by their
 # classes' names, since the policies are a layer above this one.
@@ -55,9 +55,9 @@ def check_order(policies: Sequence[Policy]) -> None:
         ConfigurationError: a `Retry` outside another one, or outside a `Fallback` to an LLM that retries.
     """
     for outer, inner in itertools.combinations(policies, 2):
-        if "Retry" not in _kinds(outer):
+        if "Retry" not in ready_kinds(outer):
             continue
-        if "Retry" in _kinds(inner):
+        if "Retry" in ready_kinds(inner):
             raise ConfigurationError(
                 f"{outer!r} stands outside {inner!r}, and there must be one retry loop only, or attempts would multiply: "
                 "leave one of them out."
@@ -75,23 +75,23 @@ def remarks(policies: Sequence[Policy]) -> list[str]:
     said = [
         f"{first} stands outside {second}: {_MEANINGS[first, second]}"
         for outer, inner in itertools.combinations(policies, 2)
-        for first, second in itertools.product(_kinds(outer), _kinds(inner))
+        for first, second in itertools.product(ready_kinds(outer), ready_kinds(inner))
         if (first, second) in _MEANINGS
     ]
     return list(dict.fromkeys(said))
 
 
-def _kinds(policy: object) -> list[str]:
+def ready_kinds(policy: object) -> list[str]:
     """Return the names of the ready policies that it is one of."""
     return [cls.__name__ for cls in type(policy).__mro__ if cls.__module__.startswith("oarlock.policies.")]
 
 
 def _others(policy: object) -> Iterator[object]:
     """Yield the LLMs that a policy asks instead, if it is a `Fallback`."""
-    if "Fallback" in _kinds(policy):
+    if "Fallback" in ready_kinds(policy):
         yield from policy.all_llms()  # type: ignore[attr-defined]
 
 
 def _retries(llm: object) -> bool:
     policies = getattr(llm, "policies", ())
-    return any("Retry" in _kinds(policy) or any(map(_retries, _others(policy))) for policy in policies)
+    return any("Retry" in ready_kinds(policy) or any(map(_retries, _others(policy))) for policy in policies)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.order import ready_kinds
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.runtime import Runtime
@@ -50,7 +51,7 @@ def in_default_order(policies: Iterable[Policy]) -> tuple[Policy, ...]:
 def merged(present: Sequence[Policy], added: Sequence[Policy]) -> tuple[Policy, ...]:
     """Return both, where an added policy takes the place of present ones of its kind: there is one retry loop.
 
-    Of a kind are those of one class, and those of a class and of one derived from it.
+    Of a kind are those of one class, and a ready policy and one derived from it.
     """
     for policy in added:
         _check(policy)
@@ -59,7 +60,8 @@ def merged(present: Sequence[Policy], added: Sequence[Policy]) -> tuple[Policy, 
 
 
 def _of_a_kind(one: Policy, other: Policy) -> bool:
-    return isinstance(one, type(other)) or isinstance(other, type(one))
+    derived = isinstance(one, type(other)) or isinstance(other, type(one))
+    return type(one) is type(other) or (derived and bool(ready_kinds(one)) and bool(ready_kinds(other)))
 
 
 def _check(policy: object) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
-from oarlock.policies.checks import positive
+from oarlock.policies.checks import seconds as checked_seconds
 from oarlock.runtime import Runtime
 
 __all__ = ["Deadline"]
@@ -21,7 +21,7 @@ class Deadline:
     thread that is left behind. A deadline never extends an earlier one.
 
     Args:
-        seconds: for the whole call.
+        seconds: for the whole call; at most six hours, since more is what milliseconds look like.
 
     Raises:
         ConfigurationError: not a number above zero.
@@ -35,7 +35,7 @@ class Deadline:
     rank: ClassVar[int] = 30
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = positive("Deadline", "seconds", seconds)
+        self.seconds = checked_seconds("Deadline", "seconds", seconds)
 
     def __call__(self, handler: Handler) -> Handler:
         async def handle(runtime: Runtime, request: Request) -> Reply:

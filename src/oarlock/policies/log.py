@@ -12,6 +12,7 @@ from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
+from oarlock.policies.checks import flag
 from oarlock.runtime import Runtime
 
 __all__ = ["Log"]
@@ -37,11 +38,9 @@ class Log:
     def __init__(
         self, *, content: bool = False, logger: logging.Logger | logging.LoggerAdapter[Any] | None = None
     ) -> None:
-        if not isinstance(content, bool):
-            raise ConfigurationError(f"Log: content must be True or False, not {content!r}.")
         if logger is not None and not isinstance(logger, logging.Logger | logging.LoggerAdapter):
             raise ConfigurationError(f"Log: logger must be a logging.Logger, not {logger!r}.")
-        self.content = content
+        self.content = flag("Log", "content", content)
         self.logger = logger or logging.getLogger("oarlock.llm")
 
     def __call__(self, handler: Handler) -> Handler:

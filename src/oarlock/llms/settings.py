@@ -1,0 +1,63 @@
+"""Checks of the settings of LLMs behind HTTP, made when one is built."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.order import check_order
+from oarlock.contract.policy import Policy, in_default_order, merged
+
+__all__ = ["checked_headers", "checked_mapping", "checked_policies"]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110, section 5.6.2
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # section 5.5; no line break, which would begin another header
+
+
+def checked_mapping(owner: str, name: str, value: Any) -> dict[str, Any]:
+    """Return a mapping whose keys are texts, as a dict of its own; `None` is an empty one.
+
+    Raises:
+        ConfigurationError: it is anything else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{owner}: {name} must be a mapping, not a {type(value).__name__}.")
+    for key in value:
+        if not isinstance(key, str):
+            raise ConfigurationError(f"{owner}: the keys of {name} must be texts, and one is {key!r}.")
+    return dict(value)
+
+
+def checked_headers(owner: str, headers: Any) -> tuple[tuple[str, str], ...]:
+    """Return headers that can be sent as they are; their values are not shown in errors.
+
+    Raises:
+        ConfigurationError: one has no name or value that HTTP allows.
+    """
+    items = tuple(checked_mapping(owner, "headers", headers).items())
+    for name, value in items:
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"{owner}: headers has {name!r}, which is no name of a header.")
+        if not isinstance(value, str):
+            raise ConfigurationError(f"{owner}: headers[{name!r}] must be a text, not a {type(value).__name__}.")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise ConfigurationError(f"{owner}: headers[{name!r}] has characters that a header must not have.")
+    return items
+
+
+def checked_policies(owner: str, policies: Any, *further: Policy) -> tuple[Policy, ...]:
+    """Return policies that can stand together.
+
+    Raises:
+        ConfigurationError: it is no list of policies, or they would multiply retries.
+    """
+    if isinstance(policies, str | bytes | Mapping) or not isinstance(policies, Sequence):
+        given = policies.__name__ if isinstance(policies, type) else f"a {type(policies).__name__}"
+        raise ConfigurationError(f"{owner}: policies must be a list such as [Retry(), Deadline(60)], not {given}.")
+    together = merged((), (*policies, *further))
+    check_order(in_default_order(together))
+    return together
