@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from oarlock.contract.errors import (
     ConfigurationError,
     ConnectionFailedError,
     LLMError,
     LLMTimeoutError,
+    OarlockError,
     ReplyTooLarge,
     ResponseFormatError,
 )
+from oarlock.contract.frames import without_frames
 from oarlock.contract.http import HttpRequest
+from oarlock.contract.secret import scrub
 from oarlock.transport.naming import endpoint
 
-__all__ = ["broken", "by_sign", "limit_of", "timed_out", "unsendable"]
+__all__ = ["broken", "by_sign", "caused_by", "limit_of", "timed_out", "unsendable"]
 
 # Longest wait that clients are asked for, 30 years; what is longer is no limit. Locks and sockets refuse larger numbers.
 FOREVER = 1e9
+
+
+def caused_by(ours: OarlockError, error: BaseException | None) -> OarlockError:
+    """Return our error with a client's as its cause, both without the frames that hold the request.
+
+    An error of the client's may quote the endpoint, and the endpoint the request: credentials are scrubbed from it.
+    """
+    ours.__cause__ = error
+    for one in causes(error):
+        one.__traceback__ = None
+        one.args = tuple(scrub(arg, 1000) if isinstance(arg, str) else arg for arg in one.args)
+    return without_frames(ours)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Give an error and everything behind it, groups included (anyio tries several addresses at once)."""
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
 def unsendable(request: HttpRequest) -> ConfigurationError:
@@ -86,11 +116,13 @@ REJECTED = "TLS with {where} failed over the client's certificate: check client_
 PLAIN = "{where} does not speak TLS: check the port and http:// or https://."
 UNKNOWN = "the host of {where} is not known: its name could not be resolved. Check the URL."
 REFUSED = "nothing listens at {where}: the connection was refused."
+PROXY = "the proxy on the way to {where} wants a sign-in: put user and password into the proxy's URL."
 CLOSED = "the transport was closed while it waited for {where}."
 
 # Words of rustls, OpenSSL, hyper, h11 and the operating systems; the first that occurs decides. Then: what it means, and
 # whether the same request may succeed later.
 SIGNS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
+    (("proxy authorization required", "proxyerror: 407"), PROXY, False),
     (("invalid peer certificate", "certificate_verify_failed", "certificate verify failed"), UNTRUSTED, False),
     (("certificate", "handshake failure", "handshakefailure"), REJECTED, False),
     (("corrupt message", "wrong_version_number", "wrong version number", "record_layer_failure"), PLAIN, False),

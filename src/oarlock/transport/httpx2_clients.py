@@ -141,10 +141,11 @@ class _AsyncBackend:
 
 
 class Clients:
-    """A blocking pool for all threads, and an async pool for each event loop."""
+    """A blocking pool for all threads, and an async pool for each event loop; all through one proxy, or through none."""
 
-    def __init__(self, options: TransportOptions) -> None:
+    def __init__(self, options: TransportOptions, proxy: str | None = None) -> None:
         self._options = options
+        self._proxy = proxy
         self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
         self._pid = os.getpid()
         self._context: ssl.SSLContext | None = None
@@ -177,7 +178,7 @@ class Clients:
                 import httpcore2
                 import httpx2
 
-                transport: Any = httpx2.AsyncHTTPTransport(**self._settings())
+                transport: Any = httpx2.AsyncHTTPTransport(**self._settings(), http2=self._options.http2)
                 transport._pool._network_backend = _AsyncBackend(httpcore2.AnyIOBackend())  # noqa: SLF001  see blocking()
                 found = self._loops[loop] = transport, _closes_with_loop(transport)
             await found[1].__anext__()
@@ -198,7 +199,7 @@ class Clients:
             "verify": self._context,
             "trust_env": False,
             "limits": limits,
-            "proxy": self._options.proxy,
+            "proxy": self._proxy,
         }
 
     def close(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import ConfigurationError, OarlockError
-from oarlock.transport.failures import broken, by_sign, timed_out, unsendable
+from oarlock.transport.failures import broken, by_sign, caused_by, causes, timed_out, unsendable
 from oarlock.transport.naming import endpoint
 
 if TYPE_CHECKING:
@@ -22,12 +21,13 @@ def translate(error: Exception, request: HttpRequest, options: TransportOptions,
     The original is its cause, unless it quotes what may be secret.
     """
     if isinstance(error, OarlockError):
-        return error
+        return caused_by(error, error.__cause__)
     ours = _translated(error, request, options, seconds)
-    if not isinstance(ours, ConfigurationError):  # those answer for errors that quote a header's value or the URL
-        _forget_request(error)
-        ours.__cause__ = error
-    return ours
+    if isinstance(ours, ConfigurationError):  # those answer for errors that quote a header's value or the URL
+        return caused_by(ours, None)
+    for one in causes(error):
+        _forget_request(one)
+    return caused_by(ours, error)
 
 
 def _translated(
@@ -45,24 +45,11 @@ def _translated(
         error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)
     ):
         return unsendable(request)
-    facts = " | ".join(f"{type(one).__name__}: {one}" for one in _causes(error)).lower()
+    facts = " | ".join(f"{type(one).__name__}: {one}" for one in causes(error)).lower()
     body = "message body" in facts or "chunk" in facts
     return by_sign(facts, where, options.max_headers) or broken(
         where, connecting=isinstance(error, (httpx2.ConnectError, httpx2.ProxyError)), body=body
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and everything behind it, groups included (anyio tries several addresses at once)."""
-    waiting: list[BaseException | None] = [error]
-    seen: set[int] = set()
-    while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        waiting += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
 def _forget_request(error: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from asyncio import timeout as asyncio_timeout
+from importlib.util import find_spec
 from typing import Any
 
 from oarlock.contract.errors import ConfigurationError, OarlockError
@@ -14,6 +15,7 @@ from oarlock.transport.httpx2_clients import Clients, Deadline, check_time
 from oarlock.transport.httpx2_errors import translate
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
+from oarlock.transport.proxies import proxy_for
 
 __all__ = ["Httpx2Transport"]
 
@@ -41,7 +43,9 @@ class Httpx2Transport:
         if client is not None and not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
             raise ConfigurationError(f"client must be a httpx2.Client or httpx2.AsyncClient, not {type(client)!r}.")
         self.options = options or TransportOptions()
-        self._clients = Clients(self.options)
+        if self.options.http2 and client is None and find_spec("h2") is None:
+            raise ConfigurationError("http2=True with transport='httpx2' needs h2: install oarlock[http2].")
+        self._by_proxy: dict[str | None, Clients] = {}
         self._client = client
 
     def __repr__(self) -> str:
@@ -96,7 +100,7 @@ class Httpx2Transport:
 
         if self._client is None:
             outgoing = self._outgoing(httpx2.Request, request, wait)
-            response = self._clients.blocking().handle_request(outgoing)
+            response = self._clients(request).blocking().handle_request(outgoing)
         elif isinstance(self._client, httpx2.Client):
             outgoing = self._outgoing(self._client.build_request, request, wait)
             response = self._client.send(outgoing, stream=True, follow_redirects=False)
@@ -113,7 +117,7 @@ class Httpx2Transport:
 
         if self._client is None:
             outgoing = self._outgoing(httpx2.Request, request, None)
-            response = await (await self._clients.asynchronous()).handle_async_request(outgoing)
+            response = await (await self._clients(request).asynchronous()).handle_async_request(outgoing)
         elif isinstance(self._client, httpx2.AsyncClient):
             outgoing = self._outgoing(self._client.build_request, request, None)
             response = await self._client.send(outgoing, stream=True, follow_redirects=False)
@@ -124,6 +128,11 @@ class Httpx2Transport:
         except OarlockError:
             await response.aclose()
             raise
+
+    def _clients(self, request: HttpRequest) -> Clients:
+        proxy = proxy_for(request.url, self.options.proxy)
+        found = self._by_proxy.get(proxy)
+        return found or self._by_proxy.setdefault(proxy, Clients(self.options, proxy))
 
     def _outgoing(self, build: Any, request: HttpRequest, wait: float | None) -> Any:
         """Return the library's request; its timeouts stay in its extensions, where a stream's reads may set them."""
@@ -141,11 +150,13 @@ class Httpx2Transport:
 
     def close(self) -> None:
         """Close all connections but those of a client of the user's; the next request opens new ones."""
-        self._clients.close()
+        for clients in list(self._by_proxy.values()):
+            clients.close()
 
     async def aclose(self) -> None:
         """Close all connections but those of a client of the user's; the next request opens new ones."""
-        await self._clients.aclose()
+        for clients in list(self._by_proxy.values()):
+            await clients.aclose()
 
 
 class Httpx2Stream:

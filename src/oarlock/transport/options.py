@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.secret import Secret
+from oarlock.transport.proxies import checked_proxy
 
 __all__ = ["TransportOptions"]
 
@@ -26,9 +28,13 @@ class TransportOptions:
         max_error_body: bytes that are kept of a body with status 400 or above; the rest is cut, which is no error.
         verify: `True` trusts the system's certificate store; a path adds the PEM bundle's certificates to it; `False`
             accepts any certificate, which lets anyone on the way read the credentials.
-        proxy: `http://host:port` of a proxy for every request; proxy variables of the environment are not read.
+        proxy: `http://host:port` of a proxy for every request, or `"env"`: what the variables `http_proxy`, `https_proxy`,
+            `all_proxy` and `no_proxy` say. They are read only then.
         client_certificate: paths of a PEM certificate chain and its unencrypted key, for mutual TLS.
         idle_connections: unused connections that are kept open for each host.
+        http2: speak HTTP/2 over TLS where the server offers it, which carries many requests over one connection. For
+            `httpx2` that needs the extra `oarlock[http2]`, and its blocking calls keep to HTTP/1.1: there they would wait
+            for each other, and past their timeouts.
 
     Raises:
         ConfigurationError: a value is out of range.
@@ -39,9 +45,10 @@ class TransportOptions:
     max_headers: int = 64 * 1024
     max_error_body: int = 64 * 1024
     verify: bool | str = True
-    proxy: str | None = field(default=None, repr=False)  # may hold the proxy's password
+    proxy: str | Secret | None = field(default=None, repr=False)  # may hold the proxy's password
     client_certificate: tuple[str, str] | None = None
     idle_connections: int = 256
+    http2: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.connect_timeout < math.inf:
@@ -49,6 +56,9 @@ class TransportOptions:
         for name in ("max_body", "max_headers", "max_error_body"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least one byte: {getattr(self, name)!r}")
+        if not isinstance(self.http2, bool):
+            raise ConfigurationError(f"http2 must be True or False, not {self.http2!r}.")
+        object.__setattr__(self, "proxy", checked_proxy(self.proxy))
         if self.idle_connections < 0:
             raise ConfigurationError(f"idle_connections must not be negative: {self.idle_connections!r}")
 

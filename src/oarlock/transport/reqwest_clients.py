@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.secret import Secret
+from oarlock.transport.proxies import ENVIRONMENT, proxy_for
 from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:
@@ -129,13 +131,17 @@ def _configured(options: TransportOptions, kind: str | float, *, multithreaded: 
         builder = builder.add_root_certificate_pem(bundle)
     if (identity := options.identity()) is not None:
         builder = builder.identity_pem(identity)
+    if options.http2:  # where TLS agrees on it; its flow control begins with 64 KB for all streams together
+        builder = builder.http2(True).http2_adaptive_window(True).http2_max_header_list_size(options.max_headers)
     return builder if options.proxy is None else _through(builder, options.proxy)
 
 
-def _through(builder: Any, proxy: str) -> Any:
+def _through(builder: Any, proxy: str | Secret) -> Any:
     from pyreqwest.proxy import ProxyBuilder
 
-    return builder.proxy(ProxyBuilder.all(proxy))
+    if proxy == ENVIRONMENT:
+        return builder.proxy(ProxyBuilder.custom(lambda url: proxy_for(str(url), ENVIRONMENT)))
+    return builder.proxy(ProxyBuilder.all(proxy.reveal() if isinstance(proxy, Secret) else proxy))
 
 
 def _unusable(options: TransportOptions) -> ConfigurationError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import ConfigurationError, OarlockError
-from oarlock.transport.failures import broken, by_sign, timed_out, unsendable
+from oarlock.transport.failures import broken, by_sign, caused_by, timed_out, unsendable
 from oarlock.transport.naming import endpoint
 
 if TYPE_CHECKING:
@@ -21,11 +21,10 @@ def translate(error: Exception, request: HttpRequest, options: TransportOptions,
     The original is its cause, unless it quotes what may be secret.
     """
     if isinstance(error, OarlockError):
-        return error
+        return caused_by(error, error.__cause__)
     ours = _translated(error, request, options, seconds)
-    if not isinstance(ours, ConfigurationError):  # those answer for errors that quote a header's value or the URL
-        ours.__cause__ = error
-    return ours
+    quotes = isinstance(ours, ConfigurationError)  # those answer for errors that quote a header's value or the URL
+    return caused_by(ours, None if quotes else error)
 
 
 def _translated(
