@@ -1,6 +1,7 @@
 """Policies: what wraps around any LLM. Each takes a handler and returns a handler."""
 
 from oarlock.policies.budget import Amounts, Budget
+from oarlock.policies.cache import Cache
 from oarlock.policies.circuit_breaker import CircuitBreaker
 from oarlock.policies.concurrency import Concurrency
 from oarlock.policies.deadline import Deadline
@@ -15,6 +16,7 @@ from oarlock.policies.retry_budget import RetryBudget
 __all__ = [
     "Amounts",
     "Budget",
+    "Cache",
     "CircuitBreaker",
     "Concurrency",
     "Deadline",
