@@ -97,7 +97,7 @@ def broken(where: str, *, connecting: bool, body: bool) -> ConnectionFailedError
 
 def by_sign(facts: str, where: str, max_headers: int) -> LLMError | None:
     """Return the error that a client's own words (lower case) speak of, if they are known."""
-    if "message head is too large" in facts or "receive buffer too long" in facts:
+    if "message head is too large" in facts or "receive buffer too long" in facts or "header list" in facts:
         return ReplyTooLarge(f"{where} sent a response whose headers exceed {max_headers} bytes (max_headers).")
     if any(sign in facts for sign in NOT_HTTP):
         return ResponseFormatError(f"{where} did not answer in HTTP: check the port and http:// or https://.")

@@ -41,15 +41,20 @@ def _translated(
         return timed_out(where, min(limits), connecting=min(limits) == options.connect_timeout)
     if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
         return timed_out(where, seconds, connecting=False)
-    if not isinstance(error, (httpx2.TransportError, OSError)) or isinstance(
-        error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)
-    ):
+    known = isinstance(error, (httpx2.TransportError, OSError))
+    ours = isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)) and not _is_http2(error)
+    if ours or not known:
         return unsendable(request)
     facts = " | ".join(f"{type(one).__name__}: {one}" for one in causes(error)).lower()
     body = "message body" in facts or "chunk" in facts
     return by_sign(facts, where, options.max_headers) or broken(
         where, connecting=isinstance(error, (httpx2.ConnectError, httpx2.ProxyError)), body=body
     )
+
+
+def _is_http2(error: BaseException) -> bool:
+    """Whether h2 is behind it: httpx2 calls each of its errors ours, also where the server broke the rules."""
+    return any(type(one).__module__.partition(".")[0] == "h2" for one in causes(error))
 
 
 def _forget_request(error: Any) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from oarlock.contract.checks import flag, seconds, whole
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
 from oarlock.transport.proxies import checked_proxy
 
 __all__ = ["TransportOptions"]
+
+_OWNER = "transport_options"  # as an LLM's argument is called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +54,22 @@ class TransportOptions:
     http2: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.connect_timeout < math.inf:
-            raise ConfigurationError(f"connect_timeout must be a positive number of seconds: {self.connect_timeout!r}")
+        seconds(_OWNER, "connect_timeout", self.connect_timeout)
         for name in ("max_body", "max_headers", "max_error_body"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name} must be at least one byte: {getattr(self, name)!r}")
-        if not isinstance(self.http2, bool):
-            raise ConfigurationError(f"http2 must be True or False, not {self.http2!r}.")
+            whole(_OWNER, name, getattr(self, name))
+        whole(_OWNER, "idle_connections", self.idle_connections, least=0)
+        flag(_OWNER, "http2", self.http2)
+        if not (isinstance(self.verify, bool) or _is_path(self.verify)):
+            raise ConfigurationError(
+                f"{_OWNER}: verify must be True, False or the path of a PEM file, not {self.verify!r}."
+            )
+        pair = self.client_certificate
+        if pair is not None and not (isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_path, pair))):
+            raise ConfigurationError(
+                f"{_OWNER}: client_certificate must be two paths, (certificate, key), not {pair!r}."
+            )
+        object.__setattr__(self, "client_certificate", None if pair is None else tuple(pair))
         object.__setattr__(self, "proxy", checked_proxy(self.proxy))
-        if self.idle_connections < 0:
-            raise ConfigurationError(f"idle_connections must not be negative: {self.idle_connections!r}")
 
     def ca_bundle(self) -> bytes | None:
         """Return the extra certificates' PEM text, or `None` where `verify` names no file."""
@@ -71,6 +80,10 @@ class TransportOptions:
         if self.client_certificate is None:
             return None
         return b"\n".join(read_pem(path, "client_certificate") for path in self.client_certificate)
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | os.PathLike) and bool(str(value))
 
 
 def read_pem(path: str, setting: str) -> bytes:
