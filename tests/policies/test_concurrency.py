@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_helpers import Watch
 
-from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, RateLimitError, ServerError
+from oarlock.contract.errors import LLMTimeoutError, RateLimitError, ServerError
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
@@ -393,18 +393,6 @@ def test_a_place_of_the_parent_is_not_given_back_in_the_child(monkeypatch: pytes
     monkeypatch.setattr(policy, "_pid", -1)  # as it is after a fork
     stream.close()
     assert policy._taken == 1
-
-
-@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "5", None, float("nan")])
-def test_the_limit_must_be_a_whole_number(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match="Concurrency: limit must be a whole number of at least 1, not"):
-        Concurrency(wrong)
-
-
-@pytest.mark.parametrize("wrong", [-1, True, "5", float("nan"), float("inf")])
-def test_the_longest_wait_must_be_a_number(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match="Concurrency: max_wait must be a finite number, zero or more, not"):
-        Concurrency(5, max_wait=wrong)
 
 
 def test_in_words() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oarlock.contract.errors import ConfigurationError
-from oarlock.policies import Deadline, Log, RateLimit, Retry
+from oarlock.policies import Concurrency, Deadline, Log, RateLimit, Retry
 
 NAN, INF = float("nan"), float("inf")
 NO_NUMBERS: list[Any] = [NAN, INF, -INF, True, False, "5", "x", [], {}, 1j, 10**400]
@@ -25,12 +25,14 @@ ZERO_OR_MORE: dict[tuple[str, str], Make] = {
     ("Retry", "throttled_max_delay"): lambda it: Retry(throttled_max_delay=it),
     ("Retry", "max_retry_after"): lambda it: Retry(max_retry_after=it),
     ("RateLimit", "max_wait"): lambda it: RateLimit(60, max_wait=it),
+    ("Concurrency", "max_wait"): lambda it: Concurrency(5, max_wait=it),
 }
 WHOLE: dict[tuple[str, str], Make] = {
     ("Retry", "attempts"): Retry,
     ("RateLimit", "requests_per_minute"): RateLimit,
     ("RateLimit", "tokens_per_minute"): lambda it: RateLimit(tokens_per_minute=it),
     ("RateLimit", "burst"): lambda it: RateLimit(60, burst=it),
+    ("Concurrency", "limit"): Concurrency,
 }
 
 
@@ -67,6 +69,8 @@ def test_whole_numbers(owner: str, name: str, make: Make, value: Any) -> None:
     [
         lambda: Deadline(1),
         lambda: Deadline(0.001),
+        lambda: Deadline(6 * 3600),
+        lambda: Concurrency(1, max_wait=0),
         lambda: Retry(1, base_delay=0, max_delay=0, throttled_base_delay=0, throttled_max_delay=0, max_retry_after=0),
         lambda: RateLimit(1, 1, burst=1, max_wait=0),
         lambda: RateLimit(60, burst=60),

@@ -82,7 +82,9 @@ def stop_words(owner: str, words: Any) -> list[str]:
     """
     if words is None:
         return []
-    found = [words] if isinstance(words, str) else list(words) if isinstance(words, list | tuple | set) else [None]
+    found: list[Any] = [words]
+    if isinstance(words, list | tuple | set):
+        found = list(words)
     if not all(isinstance(word, str) and word for word in found):
         raise ConfigurationError(f"{owner}: stop must be a text or a list of texts, none of them empty, not {words!r}.")
     return found

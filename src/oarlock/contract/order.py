@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from oarlock.contract.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from oarlock.contract.llm import BaseLLM
     from oarlock.contract.policy import Policy
 
 __all__ = ["check_order", "ready_kinds", "remarks"]
@@ -86,12 +87,11 @@ def ready_kinds(policy: object) -> list[str]:
     return [cls.__name__ for cls in type(policy).__mro__ if cls.__module__.startswith("oarlock.policies.")]
 
 
-def _others(policy: object) -> Iterator[object]:
+def _others(policy: object) -> Iterator[BaseLLM]:
     """Yield the LLMs that a policy asks instead, if it is a `Fallback`."""
     if "Fallback" in ready_kinds(policy):
         yield from policy.all_llms()  # type: ignore[attr-defined]
 
 
-def _retries(llm: object) -> bool:
-    policies = getattr(llm, "policies", ())
-    return any("Retry" in ready_kinds(policy) or any(map(_retries, _others(policy))) for policy in policies)
+def _retries(llm: BaseLLM) -> bool:
+    return any("Retry" in ready_kinds(policy) or any(map(_retries, _others(policy))) for policy in llm.policies)

@@ -102,7 +102,12 @@ def test_temperature(make: Make, owner: str, name: str, value: Any) -> None:
     cases(
         (mine, "Mine", ["max_tokens", "max_threads"], [*NO_NUMBERS[:-3], -1, 0, 0.0, 1.0, 1.5]),
         (chat, "ChatLLM", ["max_tokens", "context_window"], [*NO_NUMBERS[:-3], -1, 0, 0.0, 1.0, 1.5]),
-        (transport, "transport_options", ["max_body", "max_headers", "max_error_body"], [NAN, True, "5", -1, 0, 1.5, None]),
+        (
+            transport,
+            "transport_options",
+            ["max_body", "max_headers", "max_error_body"],
+            [NAN, True, "5", -1, 0, 1.5, None],
+        ),
     ),
 )
 def test_whole_numbers(make: Make, owner: str, name: str, value: Any) -> None:
@@ -129,7 +134,7 @@ def test_stop_words_that_are_set_later_or_on_the_class() -> None:
     with pytest.raises(ConfigurationError, match="Wrong: stop must be a text or a list of texts"):
 
         class Wrong(Mine):
-            stop = ["", 5]  # type: ignore[assignment,list-item]
+            stop = ("", 5)  # type: ignore[assignment]
 
     llm.stop = None
     assert llm.stop == []
