@@ -57,9 +57,12 @@ class Flights:
             if _asking.get() or (flight.thread == threading.get_ident() and flight.runtime is not runtime):
                 # Inside a question of its own, or blocking the event loop of the one who asks: it might wait for itself.
                 return (await ask())[0], False
+            latest = runtime.now() + _PATIENCE
             try:
-                answer = await _landing(runtime, flight, deadline)
+                answer = await runtime.wait(flight.landed, latest if deadline is None else min(latest, deadline))
             except TimeoutError:
+                if deadline is not None and runtime.now() >= deadline:
+                    raise _too_late() from None
                 return (await ask())[0], False
             if answer is not None:
                 return answer, True
@@ -96,13 +99,5 @@ class Flights:
         self._flights: dict[str, _Flight] = {}
 
 
-async def _landing(runtime: Runtime, flight: _Flight, deadline: float | None) -> Reply | None:
-    latest = runtime.now() + _PATIENCE
-    if deadline is None or latest < deadline:
-        return await runtime.wait(flight.landed, latest)
-    try:
-        return await runtime.wait(flight.landed, deadline)
-    except TimeoutError:
-        raise LLMTimeoutError(
-            "The deadline passed while the same question was being asked by another call.", retryable=False
-        ) from None
+def _too_late() -> LLMTimeoutError:
+    return LLMTimeoutError("The deadline passed while another call was asking the same question.", retryable=False)
