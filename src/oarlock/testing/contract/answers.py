@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from contextlib import suppress
 from typing import Any
 
-from oarlock.contract.errors import BadRequestError, ContextWindowExceededError
+from oarlock.contract.errors import BadRequestError, ContextWindowExceededError, EmptyReply
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Usage
 from oarlock.testing.contract.asking import (
@@ -15,6 +14,7 @@ from oarlock.testing.contract.asking import (
     TOOL_CALL,
     TOOL_SCHEMA,
     ask,
+    call,
     name_of,
     need_function_calling,
     once,
@@ -68,29 +68,27 @@ def answers_tool_messages(scene: Scene) -> None:
 
 
 def answers_blank_message(scene: Scene) -> None:
-    """A blank message is answered, or refused with a BadRequestError."""
+    """A blank message is answered, or ends in a BadRequestError or an EmptyReply."""
     for text in ("", " \n"):
-        with suppress(BadRequestError):
+        with suppress(BadRequestError, EmptyReply):
             once(scene.llm()).complete(request(text))
 
 
 def messages_untouched(scene: Scene) -> None:
-    """The list of messages is as before after a call, also after one that ran tools."""
-    llm = scene.llm()
-    _compare(llm, _conversation())
+    """The list of messages is as before after a call, also after one with tool calls."""
+    llm, messages = scene.llm(), _conversation()
+    ask(llm, messages)
+    _require_unchanged(llm, messages)
     if scene.subject.takes_url and llm.supports_function_calling():
         llm, _ = scene.behind(ToolCalls([(TOOL, {"word": "boat"})]), echo)
         with suppress(Exception):  # whether tools work is another check's business
-            _compare(
-                llm, _conversation(), tools=[TOOL_SCHEMA], available_functions={TOOL: lambda word: f"{word}: floats"}
-            )
+            call(llm, messages, tools=[TOOL_SCHEMA], available_functions={TOOL: lambda word: f"{word}: floats"})
+        _require_unchanged(llm, messages)
 
 
-def _compare(llm: BaseLLM, messages: list[dict[str, Any]], **given: Any) -> None:
-    before = copy.deepcopy(messages)
-    llm.call(messages, **given)
+def _require_unchanged(llm: BaseLLM, messages: list[dict[str, Any]]) -> None:
     require(
-        messages == before,
+        messages == _conversation(),
         f"{name_of(llm, 'call')} changed the list of messages that it was given: work on a copy, list(messages).",
     )
 

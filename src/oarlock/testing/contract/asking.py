@@ -6,6 +6,7 @@ from typing import Any
 
 from oarlock.contract.answers import reply_from
 from oarlock.contract.llm import BaseLLM
+from oarlock.contract.parameters import accepted
 from oarlock.contract.policy import Policy
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
@@ -18,6 +19,7 @@ __all__ = [
     "TOOL_SCHEMA",
     "ask",
     "ask_async",
+    "call",
     "name_of",
     "need_function_calling",
     "once",
@@ -43,7 +45,12 @@ def name_of(llm: BaseLLM, method: str) -> str:
 
 def ask(llm: BaseLLM, messages: Any, **given: Any) -> Reply:
     """Ask through `call()`, which is its owner's code if they wrote one, and read the answer as the library does."""
-    return reply_from(llm.call(messages, **given), name_of(llm, "call"))
+    return reply_from(call(llm, messages, **given), name_of(llm, "call"))
+
+
+def call(llm: BaseLLM, messages: Any, **given: Any) -> Any:
+    """Call `call()` with those of the arguments that it takes, as the library does."""
+    return llm.call(messages, **accepted(llm.call, Request(messages=(), **given)))
 
 
 async def ask_async(llm: BaseLLM, messages: Any) -> Reply:

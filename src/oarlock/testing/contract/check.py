@@ -56,7 +56,7 @@ def check_llm(
 
     Example:
         >>> from oarlock.testing import FunctionLLM, check_llm
-        >>> report = check_llm(lambda: FunctionLLM(lambda messages: messages[-1]["content"] or "Nothing?"), echo=True)
+        >>> report = check_llm(lambda: FunctionLLM(lambda messages: messages[-1]["content"]), echo=True)
         >>> report.ok, report["answers_not_mixed_up"].outcome, report["server_error"].outcome
         (True, 'passed', 'skipped')
     """
@@ -131,11 +131,11 @@ class Examination:
         return result
 
     def _failed_below(self, check: Check) -> str | None:
-        """Return the check that failed, of those that this one builds on."""
-        while check.after is not None:
-            if self.result(check.after).outcome == "failed":
-                return check.after
-            check = CHECKS[check.after]
+        """Return a check that failed, of those that this one builds on, directly or not."""
+        for name in check.after:
+            failed = name if self.result(name).outcome == "failed" else self._failed_below(CHECKS[name])
+            if failed is not None:
+                return failed
         return None
 
     def _named(self, factory: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,13 +20,8 @@ _ANSWER = "Thought: I know it now.\nFinal Answer: A boat floats."
 
 
 def works_in_a_crew(scene: Scene) -> None:
-    """An agent with it does a task, and what it spends is counted."""
-    result = _work(scene.llm(), question(1))
-    spent = result.usage_metrics
-    require(
-        spent.requests >= 1 and spent.total_tokens >= 1,
-        f"The crew's usage is {spent}: give the endpoint's own figures, or leave usage out, and it is estimated.",
-    )
+    """An agent with it does a task."""
+    _work(scene.llm(), question(1))
 
 
 def uses_tools_in_a_crew(scene: Scene) -> None:

@@ -81,7 +81,7 @@ class ContractReport:
         return self._names("skipped")
 
     def __getitem__(self, name: str) -> CheckResult:
-        return next(result for result in self.results if result.name == name)
+        return {result.name: result for result in self.results}[name]
 
     def raise_for_failures(self) -> None:
         """Do nothing if no check failed.

@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 
 from oarlock.contract.functions import MAX_TURNS
-from oarlock.testing.contract.asking import TOOL, TOOL_SCHEMA, ask, name_of, need_function_calling, request
+from oarlock.testing.contract.asking import TOOL, TOOL_SCHEMA, ask, call, name_of, need_function_calling, request
 from oarlock.testing.contract.stage import question
 from oarlock.testing.contract.subject import NotApplicable, Scene, require
 from oarlock.testing.endpoint import RecordedRequest, ToolCalls
 
 __all__ = ["ends_with_unknown_function", "tool_calls", "tools_ignored"]
 
-_TASK = f"What does the tool {TOOL} say about the word boat? Ask the tool."
+_TASK = (
+    "Find out with your tool what it says about the word boat."  # not the tool's name: it shows that tools were sent
+)
 
 
 def tool_calls(scene: Scene) -> None:
@@ -52,7 +54,7 @@ def ends_with_unknown_function(scene: Scene) -> None:
     llm, endpoint = scene.behind(stubborn)
     need_function_calling(llm)
     with suppress(Exception):  # an error is a good end too
-        llm.call(_TASK, tools=[TOOL_SCHEMA], available_functions={TOOL: lambda word: word})
+        call(llm, _TASK, tools=[TOOL_SCHEMA], available_functions={TOOL: lambda word: word})
     require(
         len(endpoint.requests) <= MAX_TURNS,
         f"The model asked for an unknown function again and again, and {name_of(llm, 'call')} sent {len(endpoint.requests)} "
