@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from oarlock.agents.definitions import check_llm, checked, text, tools_of
+from oarlock.agents.definitions import check_budget, check_llm, checked, text, tools_of
 from oarlock.agents.run import execute_alone
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
@@ -15,6 +15,7 @@ from oarlock.runtime import drive, drive_async
 if TYPE_CHECKING:
     from oarlock.agents.outputs import TaskOutput
     from oarlock.agents.task import Task
+    from oarlock.policies import Budget
     from oarlock.tools import BaseTool
 
 __all__ = ["Agent"]
@@ -55,6 +56,8 @@ class Agent:
         max_iter: most model calls for one task; the last one must answer, without tools.
         verbose: show what happens, on the terminal.
         step_callback: called with an `AgentAction` after each tool call and an `AgentFinish` at the end.
+        budget: the most that the agent's work may cost in one run, model calls of its tools included; each run has its
+            own count. For one count over all runs: `with budget:` around them.
 
     Raises:
         ConfigurationError: an unknown or missing argument, or a value that cannot work.
@@ -74,6 +77,7 @@ class Agent:
     max_iter: int = 25
     verbose: bool = False
     step_callback: Callable[[Any], Any] | None = None
+    budget: Budget | None = None
     _tools_by_name: dict[str, BaseTool] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +88,7 @@ class Agent:
             check_llm(owner, "llm", self.llm)
         if not isinstance(self.max_iter, int) or isinstance(self.max_iter, bool) or self.max_iter < 1:
             raise ConfigurationError(f"{owner}: max_iter must be a whole number of at least 1, not {self.max_iter!r}.")
+        check_budget(owner, self.budget)
         if self.tools:
             self.tools = list(self.tools)
             tools_of(owner, self.tools)

@@ -9,13 +9,14 @@ from typing import Any
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.console import listener
-from oarlock.agents.definitions import check_llm, checked
+from oarlock.agents.definitions import check_budget, check_llm, checked
 from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment, assign, run_crew
 from oarlock.agents.task import Task
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event
 from oarlock.contract.llm import BaseLLM
+from oarlock.policies import Budget
 from oarlock.runtime import Runtime, drive, drive_async
 
 __all__ = ["Crew", "Process"]
@@ -62,6 +63,8 @@ class Crew:
         name: for logs.
         step_callback: called after each agent's own.
         task_callback: called with each `TaskOutput`, after the task's own callback.
+        budget: the most that a run may cost, such as `Budget(tokens=100_000)`; each run has its own count. For one count
+            over several runs: `with budget:` around them.
 
     Raises:
         ConfigurationError: an unknown or missing argument, or a value that cannot work.
@@ -82,6 +85,7 @@ class Crew:
     name: str = "crew"
     step_callback: Callable[[Any], Any] | None = None
     task_callback: Callable[[Any], Any] | None = None
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         self.tasks = _all_of(Task, "tasks", self.tasks)
@@ -96,6 +100,7 @@ class Crew:
             raise ConfigurationError("Crew: there are no tasks. Pass tasks=[Task(...)].")
         if self.manager_llm is not None:
             check_llm("Crew", "manager_llm", self.manager_llm)
+        check_budget("Crew", self.budget)
         for position, task in enumerate(self.tasks):
             self._check_task(task, self.tasks[:position])
 
@@ -128,6 +133,7 @@ class Crew:
 
         Raises:
             ConfigurationError: an input is missing, or an agent has no LLM; nothing has been asked yet.
+            BudgetExceededError: the run, or one of its agents, has used up its budget.
             OarlockError: a model could not be asked, or gave no answer.
         """
         return drive(lambda runtime: self._run(runtime, inputs, on_event))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
 from oarlock.contract.llm import BaseLLM
+from oarlock.policies import Budget
 from oarlock.tools import BaseTool, tools_by_name
 
 T = TypeVar("T")
@@ -96,6 +97,12 @@ def check_llm(owner: str, name: str, llm: object) -> None:
         f"{owner}: {name} must be an LLM object, and is {shown}. Use ChatLLM(model, base_url, auth=...) for an "
         "OpenAI-style endpoint, or an object of your own subclass of BaseLLM."
     )
+
+
+def check_budget(owner: str, budget: object) -> None:
+    """Raise a ConfigurationError unless this is a budget, or nothing."""
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigurationError(f"{owner}: budget must be a Budget, such as Budget(tokens=100_000), not {budget!r}.")
 
 
 def tools_of(owner: str, tools: list[Any]) -> dict[str, BaseTool]:

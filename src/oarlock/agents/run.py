@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
     from oarlock.agents.crew import Crew
     from oarlock.agents.task import Task
+    from oarlock.policies import Budget
     from oarlock.tools import BaseTool
 
 __all__ = ["execute_alone", "run_crew"]
@@ -48,6 +50,7 @@ class Assignment:
     system: str
     tools: Mapping[str, BaseTool]
     step_callbacks: tuple[Callable[[Any], Any], ...] = field(default=())
+    budget: Budget | None = None
 
 
 def assign(
@@ -80,6 +83,7 @@ def assign(
         system=system_prompt(role, goal, backstory),
         tools=tools_of(owner, task.tools or agent.tools) if task.tools or agent.tools else {},
         step_callbacks=tuple(callback for callback in (agent.step_callback, *step_callbacks) if callback),
+        budget=_fresh(agent.budget),
     )
 
 
@@ -99,9 +103,9 @@ async def run_crew(
 ) -> CrewOutput:
     """Run a crew's tasks one after the other."""
     given = _checked_inputs(inputs)
-    assignments = [crew.assignment(task, given) for task in crew.tasks]
+    assignments = _with_one_budget_each([crew.assignment(task, given) for task in crew.tasks])
     run_id, started = runtime.new_id(), runtime.now()
-    with scope(run_id=run_id, listener=watcher):
+    with scope(run_id=run_id, listener=watcher), _within(_fresh(crew.budget)):
         emit(RunStarted(run_id=run_id, tasks=len(assignments)))
         outputs: dict[int, TaskOutput] = {}
         try:
@@ -122,7 +126,7 @@ async def run_crew(
 async def execute(runtime: Runtime, assignment: Assignment, context: str, number: int) -> TaskOutput:
     """Do one task, and tell its callback."""
     task = assignment.task
-    with scope(task=task.name, agent=assignment.role):
+    with scope(task=task.name, agent=assignment.role), _within(assignment.budget):
         emit(TaskStarted(number=number, description=assignment.description))
         started = runtime.now()
         work = _work(runtime, assignment, context, number)
@@ -185,6 +189,23 @@ def _cannot_call_functions(work: Work, error: EmptyReply | BadRequestError) -> b
     if not work.tools or work.calls != 1 or isinstance(error, ContextWindowExceededError):
         return False
     return isinstance(error, EmptyReply) or any(word in str(error).lower() for word in ("tool", "function"))
+
+
+def _with_one_budget_each(assignments: list[Assignment]) -> list[Assignment]:
+    """Return the assignments, where those of one agent count against one budget."""
+    budgets: dict[int, Budget | None] = {}
+    return [
+        dataclasses.replace(one, budget=budgets.setdefault(id(one.agent), one.budget)) if one.budget else one
+        for one in assignments
+    ]
+
+
+def _fresh(budget: Budget | None) -> Budget | None:
+    return None if budget is None else budget.fresh()
+
+
+def _within(budget: Budget | None) -> AbstractContextManager[object]:
+    return nullcontext() if budget is None else budget
 
 
 def _context(task: Task, outputs: Mapping[int, TaskOutput]) -> str:
