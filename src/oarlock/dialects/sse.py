@@ -117,6 +117,7 @@ class SSEParser:
                 self._event = ""
             elif line.startswith("data: ") and not data:
                 data.append(line[6:])
+                self._size = len(line)
             else:
                 self._field(line)
         return events
@@ -127,7 +128,7 @@ class SSEParser:
         if not name:
             self.comments += 1
         elif name == "data":
-            self._size += len(value) + 1
+            self._size += len(line) + 1  # also empty ones: a million of them is no event
             self._data.append(value)
             if self._size > self._max_line:
                 raise self._too_large("An event")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oarlock.contract.errors import ConnectionFailedError, TruncatedStream
-from oarlock.contract.http import HttpResponse
+from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.dialects.openai_chat import StreamAssembler, decode, encode
@@ -60,16 +60,16 @@ class ChatLLM(HttpLLM):
     def _url(self) -> str:
         return self.base_url if self.base_url.endswith(_PATH) else self.base_url + _PATH
 
-    async def _exchange(self, runtime: Runtime, request: Request) -> Reply:
+    async def _exchange(self, runtime: Runtime, request: Request, sent: list[HttpRequest]) -> Reply:
         if request.deltas is None:
-            return await super()._exchange(runtime, request)
+            return await super()._exchange(runtime, request, sent)
         until = self._until(runtime, request)
-        answer = OpenAnswer(self, runtime, until)
+        answer = OpenAnswer(self, runtime, until, sent)
         try:
-            await self._authorized(runtime, self._http_request(request), until, answer.send)
+            await self._authorized(runtime, self._http_request(request), until, answer.send, sent)
             self._refuse_failure(runtime, answer.response)
             headers, came = answer.response.headers, runtime.now()
-            if headers.get("content-type", "").startswith("text/event-stream"):
+            if headers.get("content-type", "").strip().lower().startswith("text/event-stream"):
                 reply = await self._read_events(answer, request)
             else:
                 answer.at_once()  # the endpoint does not stream

@@ -6,10 +6,10 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from oarlock.contract.answers import reply_from
-from oarlock.contract.auth import Auth, authorize
+from oarlock.contract.auth import Auth, Send, authorize
 from oarlock.contract.checks import LONGEST_CALL, flag, seconds, whole
 from oarlock.contract.classify import classify, error_for_status
 from oarlock.contract.endings import OnLength, on_length_of, require_whole
@@ -29,6 +29,7 @@ from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
 from oarlock.dialects.openai_chat import error_message
 from oarlock.llms.settings import checked_headers, checked_mapping, checked_policies
+from oarlock.llms.redaction import credentials_of, redact
 from oarlock.policies import Deadline, Retry
 from oarlock.policies.rate_limit_headers import with_hint, with_limits
 from oarlock.runtime import Runtime
@@ -161,19 +162,22 @@ class HttpLLM(BaseLLM, abstract=True):
     # How a request goes out.
 
     async def _respond(self, runtime: Runtime, request: Request) -> Reply:
+        sent: list[HttpRequest] = []
         try:
-            return await self._exchange(runtime, request)
+            return await self._exchange(runtime, request, sent)
         except BaseException as error:  # also what cancels it; below this line frames hold credentials and bodies
             if isinstance(error, Exception) and not isinstance(error, OarlockError):
                 raise  # the user's own code failed, in `encode` or in a sign-in: that traceback is needed
             failure = without_frames(error)
+        redact(failure, credentials_of(sent, self._own_words()))
+        sent.clear()
         raise failure
 
-    async def _exchange(self, runtime: Runtime, request: Request) -> Reply:
-        """Send one request and read its answer, within the time of one attempt."""
+    async def _exchange(self, runtime: Runtime, request: Request, sent: list[HttpRequest]) -> Reply:
+        """Send one request and read its answer, within the time of one attempt; `sent` takes note of what goes out."""
         until = self._until(runtime, request)
-        exchange = _Exchange(self, runtime, until)
-        await self._authorized(runtime, self._http_request(request), until, exchange.send)
+        exchange = _Exchange(self, runtime, until, sent)
+        await self._authorized(runtime, self._http_request(request), until, exchange.send, sent)
         response = exchange.response
         self._refuse_failure(runtime, response)
         return with_limits(self._decoded(response), response.headers, runtime.time())
@@ -188,12 +192,14 @@ class HttpLLM(BaseLLM, abstract=True):
             raise LLMTimeoutError("The deadline passed before the request could be sent.", retryable=False)
         return until
 
-    async def _authorized(self, runtime: Runtime, request: HttpRequest, until: float, send: Any) -> None:
+    async def _authorized(
+        self, runtime: Runtime, request: HttpRequest, until: float, send: Send, sent: list[HttpRequest]
+    ) -> None:
         """Send a request through the sign-in, which has no more time than the attempt."""
         if self.auth is None:
             await send(request)
         else:
-            aside = _Exchange(self, runtime, until).send
+            aside = _Exchange(self, runtime, until, sent).send
             await authorize(runtime, self.auth, timed_out_at(request, until, runtime), send, aside)
 
     def _http_request(self, request: Request) -> HttpRequest:
@@ -205,6 +211,13 @@ class HttpLLM(BaseLLM, abstract=True):
         if request.idempotency_key:
             headers.append(("idempotency-key", request.idempotency_key))
         return HttpRequest(method="POST", url=self._url(), headers=tuple(headers), body=body)
+
+    def _own_words(self) -> set[str]:
+        """Return what requests carry that is no secret, though it stands where one may."""
+        return {
+            *(value for _, value in self._headers),
+            *(value for _, value in parse_qsl(urlsplit(self.base_url).query)),
+        }
 
     def _url(self) -> str:
         return self.base_url
@@ -270,13 +283,15 @@ class _TransportChoice:
 class _Exchange:
     """Sends what a sign-in flow yields, within one attempt's time, and keeps the last response."""
 
-    def __init__(self, llm: HttpLLM, runtime: Runtime, until: float) -> None:
+    def __init__(self, llm: HttpLLM, runtime: Runtime, until: float, sent: list[HttpRequest]) -> None:
         self._transport = llm._transport  # noqa: SLF001  a part of HttpLLM
         self._runtime = runtime
         self._until = until
+        self._sent = sent
         self.response: HttpResponse
 
     async def send(self, request: HttpRequest) -> HttpResponse:
+        self._sent.append(request)
         timed = timed_out_at(request, self._until, self._runtime)
         if request.timeout is not None and request.timeout < (timed.timeout or 0):  # a sign-in's own, for its token
             timed = request

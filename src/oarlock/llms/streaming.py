@@ -26,11 +26,12 @@ class OpenAnswer:
     between two. Bytes that are no part of the answer, such as comments and pings, do not count: only `heard()` does.
     """
 
-    def __init__(self, llm: ChatLLM, runtime: Runtime, until: float) -> None:
+    def __init__(self, llm: ChatLLM, runtime: Runtime, until: float, sent: list[HttpRequest]) -> None:
         self._llm = llm
         self._transport = llm._transport  # noqa: SLF001  a part of ChatLLM
         self._runtime = runtime
         self._until = until
+        self._sent = sent
         self._event_by: float | None = None
         self._late = ""  # what to say when no event has come by then
         self._stream: ResponseStream | None = None
@@ -38,6 +39,7 @@ class OpenAnswer:
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request of the sign-in's; if it is the one to the model, its response stays open."""
+        self._sent.append(request)
         if not request.url.startswith(self._llm._url()):  # noqa: SLF001  a token endpoint: its flow wants the body
             timed = timed_out_at(request, self._until, self._runtime)
             answer: HttpResponse = await self._runtime.invoke(self._transport.send, self._transport.asend, timed)

@@ -54,7 +54,8 @@ def proxy_for(url: str, proxy: str | Secret | None) -> str | None:
     found = urllib.request.getproxies_environment()
     parts = urlsplit(url)
     chosen = found.get(parts.scheme) or found.get("all")
-    if not chosen or urllib.request.proxy_bypass_environment(parts.netloc.rpartition("@")[2], found):
+    bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed does not know it
+    if not chosen or bypass(parts.netloc.rpartition("@")[2], found):
         return None
     given = checked_proxy(chosen if "://" in chosen else f"http://{chosen}")
     return given.reveal() if isinstance(given, Secret) else given
