@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oarlock import BaseLLM, ChatLLM
+from oarlock import BaseLLM, ChatLLM, LocalLLM
 from oarlock.auth import ApiKey
 from oarlock.contract.checks import LONGEST_CALL
 from oarlock.contract.errors import ConfigurationError
@@ -196,6 +196,22 @@ def test_verify(value: Any) -> None:
 def test_client_certificate(value: Any) -> None:
     said = f"transport_options: client_certificate must be two paths, (certificate, key), not {value!r}."
     assert refusal(transport, "client_certificate", value) == said
+
+
+LOCAL: list[tuple[dict[str, Any], str]] = [
+    ({"function_calling": "yes"}, "function_calling must be True or False, not 'yes'."),
+    ({"seed": -1}, "seed must be a whole number of at least 0, not -1."),
+    ({"seed": 1.5}, "seed must be a whole number of at least 0, not 1.5."),
+    ({"model": 5}, "model must be the path of a GGUF file, not 5."),
+    ({"model": ""}, "model must be the path of a GGUF file, not ''."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), LOCAL)
+def test_local_models(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        LocalLLM(**arguments)
+    assert str(caught.value) == f"LocalLLM: {said}"
 
 
 def test_the_edges_of_what_is_allowed(tmp_path: Path) -> None:

@@ -393,6 +393,15 @@ def test_a_place_of_the_parent_is_not_given_back_in_the_child(monkeypatch: pytes
     monkeypatch.setattr(policy, "_pid", -1)  # as it is after a fork
     stream.close()
     assert policy._taken == 1
+    assert ScriptedLLM(["ok"]).with_policies(policy).call("Hi") == "ok"  # a child begins with all places
+    assert is_idle(policy)
+
+
+def test_a_place_that_becomes_free_just_before_joining_the_line_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = Concurrency(1)
+    monkeypatch.setattr(policy, "_enter", lambda thread: False)  # as it was a moment ago
+    assert ScriptedLLM(["ok"]).with_policies(policy).call("Hi") == "ok"
+    assert is_idle(policy)
 
 
 def test_in_words() -> None:

@@ -94,7 +94,12 @@ def test_every_ready_policy_has_its_sentence() -> None:
 
 
 def test_policies_of_ones_own() -> None:
-    text = flat(Mine().with_policies(Documented(), plain))
+    class Named(Documented):
+        def explain(self) -> str:
+            return "Named says its name itself."
+
+    text = flat(Mine().with_policies(Documented(), plain, Named()))
+    assert "3. Named says its name itself." in text
     assert "1. Documented: Does something of its own." in text
     assert "2. plain: a policy of your own, without a docstring." in text
     assert "At length" not in text
@@ -151,7 +156,7 @@ def test_no_secrets() -> None:
     for llm in (
         Leaky().with_policies(LeakyPolicy()),
         ChatLLM("m", url, auth=ApiKey(KEY)),
-        Mine().with_policies(Fallback(ChatLLM("m", url))),
+        Mine().with_policies(Fallback(ChatLLM("m", f"{url.partition('?')[0]}?code=canary"))),
     ):
         assert "canary" not in explained(llm)
         assert "\x1b" not in explained(llm)

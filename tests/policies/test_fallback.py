@@ -370,6 +370,7 @@ def test_in_words() -> None:
     assert repr(Fallback(other)) == "Fallback(second)"
     both = Fallback(other, on=[ServerError, EmptyReply], by_error={QuotaExceededError: [down(), other]})
     assert repr(both) == "Fallback(second, on=[ServerError, EmptyReply], by_error={QuotaExceededError: first, second})"
+    assert "for good: after ServerError asks second. Not" in Fallback(by_error={ServerError: other}).explain()
     assert Fallback(other).explain() == (
         "When a call has failed for good: after an outage or a limit asks second. Not once a stream has begun."
     )

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oarlock.contract.errors import BadRequestError, ConfigurationError, RateLimitError, ServerError
-from oarlock.contract.events import CacheHit
+from oarlock.contract.events import CacheHit, SignedIn
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply, Usage
@@ -176,6 +176,7 @@ def test_retries_fallbacks_and_cache_hits(runtime: VirtualRuntime) -> None:
     def hit(handler: Handler) -> Handler:
         async def handle(runtime: Runtime, request: Request) -> Reply:
             request.emit(CacheHit(model="m", saved=Usage()))
+            request.emit(SignedIn(method="x", why="first use"))
             return REPLY
 
         return handle

@@ -21,7 +21,7 @@ _LONGEST = 2000  # characters of one entry; a user's own `explain()` may say any
 
 def explained(core: BaseLLM, policies: tuple[Policy, ...]) -> str:
     """Return lines on each policy, from the outside in, on the LLM itself, and on what is unusual in the order."""
-    entries = [f"{_name(policy)}: {_sentence(policy)}" for policy in policies]
+    entries = [_entry(policy) for policy in policies]
     entries.append(f"The LLM itself: {core.explain_itself()}")
     lines = ["A call passes, from the outside in:"]
     lines += [_wrapped(f"{number:3}. ", entry) for number, entry in enumerate(entries, 1)]
@@ -48,6 +48,11 @@ def _short_deadlines(core: BaseLLM, policies: tuple[Policy, ...]) -> list[str]:
     if not isinstance(timeout, int | float) or not deadlines or min(deadlines) >= timeout:
         return []
     return [f"The deadline of {min(deadlines):g} s is shorter than the {timeout:g} s that an attempt may take."]
+
+
+def _entry(policy: Policy) -> str:
+    name, sentence = _name(policy), _sentence(policy)
+    return sentence if sentence.startswith(f"{name} ") else f"{name}: {sentence}"
 
 
 def _name(policy: Policy) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+from oarlock.contract.checks import flag, whole
 from oarlock.contract.endings import OnLength, on_length_of
 from oarlock.contract.errors import ConfigurationError, LLMError, LLMTimeoutError
 from oarlock.contract.llm import BaseLLM
@@ -73,6 +74,11 @@ class LocalLLM(BaseLLM):
         parallel: int = 1,
         function_calling: bool = False,
     ) -> None:
+        flag("LocalLLM", "function_calling", function_calling)
+        if seed is not None:
+            whole("LocalLLM", "seed", seed, least=0)
+        if model is not None and not (isinstance(model, str | Path) and str(model)):
+            raise ConfigurationError(f"LocalLLM: model must be the path of a GGUF file, not {model!r}.")
         path = None if model is None else _checked(Path(model).expanduser())
         if importlib.util.find_spec("xllamacpp") is None:
             import_binding()

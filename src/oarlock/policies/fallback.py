@@ -206,7 +206,8 @@ def _model(llm: BaseLLM | None) -> str:
 
 
 def _name(llm: BaseLLM) -> str:
-    return scrub(llm.endpoint_name() or _model(llm))
+    endpoint, _, _ = (llm.endpoint_name() or _model(llm)).partition("?")  # what follows may hold a key
+    return scrub(endpoint)
 
 
 def _in_turn(llms: Sequence[BaseLLM]) -> str:
