@@ -66,6 +66,21 @@ def test_skipped_checks_hold_up_none_that_build_on_them() -> None:
     assert "answers_messages" in report.passed
 
 
+def test_one_that_refuses_to_be_copied_says_so_clearly() -> None:
+    class Bound(FunctionLLM):
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise TypeError("bound to this process")
+
+    assert "copies" in check_llm(lambda: Bound(lambda messages: "Hello"), skip=["many_tasks"]).passed
+
+
+def test_an_error_that_never_comes_shows_no_secret() -> None:
+    report = check_llm(lambda url: hello(), secrets=["never-seen"], skip=["many_tasks", "deadline_ends_it"])
+    assert "no_secret_in_errors" in report.passed
+    assert "unauthorized" in report.failed
+    assert report["unauthorized"].message.startswith("It must be an AuthenticationError, and it returned 'Hello': ")
+
+
 def test_failures_can_be_raised() -> None:
     results = (
         CheckResult(name="unicode", says="Letters arrive.", outcome="passed"),
@@ -102,11 +117,13 @@ def test_the_place_is_found_among_causes() -> None:
     def fail() -> None:
         raise KeyError("boat")
 
-    try:
+    def wrap() -> None:
         try:
             fail()
         except KeyError as error:
             raise ValueError("Nothing came") from error
-    except ValueError as error:
-        assert in_words(error).startswith("It raised ValueError in test_check_llm_settings.py, line ")
+
+    with pytest.raises(ValueError, match="Nothing came") as caught:
+        wrap()
+    assert in_words(caught.value).startswith("It raised ValueError in test_check_llm_settings.py, line ")
     assert in_words(OSError("gone")) == "It raised OSError: gone"

@@ -10,6 +10,7 @@ from typing import Any
 
 from oarlock.testing.contract.pytest_case import PROPERTY
 from oarlock.testing.contract.report import CheckResult, ContractReport
+from oarlock.testing.contract.table import CHECKS
 
 __all__ = ["pytest_terminal_summary"]
 
@@ -22,6 +23,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if getattr(report, "when", None) == "call":
                 for case, llm, result in (value for name, value in report.user_properties if name == PROPERTY):
                     found.setdefault((case, llm), []).append(CheckResult(**result))
+    order = list(CHECKS)
     for (case, llm), results in found.items():
+        results.sort(key=lambda result: order.index(result.name))  # pytest keeps them by outcome, or as they came
         terminalreporter.section(f"oarlock: the contract of {llm} ({case})")
         terminalreporter.write_line(str(ContractReport(llm=llm, results=tuple(results))))

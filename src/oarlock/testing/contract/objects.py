@@ -16,9 +16,8 @@ __all__ = ["copies", "describes_itself", "fresh_objects", "needs_only_messages"]
 
 def fresh_objects(scene: Scene) -> None:
     """The factory makes a new LLM each time."""
-    url = ["http://127.0.0.1:9/v1"] if scene.subject.takes_url else []  # never asked
     require(
-        scene.made(*url) is not scene.made(*url), "The factory returned the same object twice: let it make a new one."
+        scene.llm() is not scene.llm(), "The factory returned the same object twice: let it make a new one each time."
     )
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 __all__ = ["in_words"]
 
-_LINKS = 10  # causes of causes that are looked at
 _OURS = Path(__file__).resolve().parents[2]
 _NOT_THEIRS = (
     str(_OURS),
@@ -24,17 +23,19 @@ def in_words(error: BaseException) -> str:
 
 def _place(error: BaseException) -> str | None:
     """Return the innermost line that is neither ours nor a library's, of the error or of what caused it."""
-    places: list[str] = []
-    link: BaseException | None = error
-    for _ in range(_LINKS):
-        if link is None:
-            break
-        frames = traceback.extract_tb(link.__traceback__)
-        places += [
-            f"{Path(frame.filename).name}, line {frame.lineno}" for frame in frames if _is_theirs(frame.filename)
-        ]
-        link = link.__cause__ or link.__context__
+    frames = [frame for link in _causes(error) for frame in traceback.extract_tb(link.__traceback__)]
+    places = [f"{Path(frame.filename).name}, line {frame.lineno}" for frame in frames if _is_theirs(frame.filename)]
     return places[-1] if places else None
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Return the error and what caused it."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in links:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    return links
 
 
 def _is_theirs(filename: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from oarlock.testing._chat_format import Wire
 from oarlock.testing.endpoint import Hang, LoopbackEndpoint, RecordedRequest, Scripted, Status, ToolCalls
 
-__all__ = ["Respond", "Stage", "answer_to", "echo", "question", "received"]
+__all__ = ["Respond", "Stage", "echo", "question", "received"]
 
 Respond: TypeAlias = Callable[[RecordedRequest, "str | ToolCalls"], "Mapping[str, Any] | str | bytes | Status"]
 """Writes an answer in a private protocol: its body as a mapping (sent as JSON), as text or as bytes."""
@@ -22,11 +22,6 @@ _NUMBER = re.compile(r"question-\d+")
 def question(number: int) -> str:
     """Return a question that can be told from others, also by a real model."""
     return f"Please answer in one short sentence that repeats this word: question-{number}"
-
-
-def answer_to(number: int) -> str:
-    """Return what `echo` answers to a question."""
-    return f"You said question-{number}."
 
 
 def echo(request: RecordedRequest) -> str:
