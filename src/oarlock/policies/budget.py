@@ -16,7 +16,7 @@ from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.policies.budget_call import BudgetedCall
 from oarlock.policies.checks import positive, whole
-from oarlock.policies.ledger import Charge, Cost, Ledger
+from oarlock.policies.ledger import NOTHING, Charge, Cost, Ledger
 from oarlock.policies.prices import Price, PriceTable, Rate, amount, grains
 from oarlock.runtime import Runtime
 
@@ -27,6 +27,7 @@ __all__ = ["Amounts", "Budget"]
 
 _PATIENCE = 600.0  # seconds; whoever holds the rest of a budget for longer is stuck
 _CONTEXT_WINDOW = 8192  # tokens; `BaseLLM`'s own default
+_ONE_REQUEST = Cost(1)
 _A_MESSAGE = 16  # tokens that a message may have beside its text
 
 
@@ -112,7 +113,7 @@ class Budget:
         self._table = None if prices is None else PriceTable(prices)
         limits = {"requests": self.requests, "tokens": self.tokens}
         limits["money"] = None if money is None else grains("Budget", "money", money, zero=False)
-        self._ledger = Ledger({name: limit for name, limit in limits.items() if limit is not None}, Cost())
+        self._ledger = Ledger({name: limit for name, limit in limits.items() if limit is not None}, NOTHING)
         self._before = 0.0  # seconds, in the process that this was pickled in
         self._started: tuple[Runtime, float] | None = None
 
@@ -190,9 +191,7 @@ class Budget:
         around = self._charge_around()
         hold = self._most(request, llm, rate)
         charge = Charge(self._ledger, hold, runtime, around=None if current_call().apart else around)
-        call = BudgetedCall(
-            charge=charge, request=request, prices=self._table, rate=rate, again=self._refuse_another_attempt
-        )
+        call = BudgetedCall(charge, request, self._table, rate, self._refuse_another_attempt)
         try:
             if around is None:  # a call inside a call waits for nobody: the one around it does not end before
                 await self._enter(runtime, request, charge, end)
@@ -228,18 +227,19 @@ class Budget:
     def _most(self, request: Request, llm: BaseLLM | None, rate: Rate | None) -> Cost:
         """Return the most that one attempt should cost."""
         if self.tokens is None and self.money is None:
-            return Cost(1)
+            return _ONE_REQUEST
         read = 2 * prompt_tokens(request) + _A_MESSAGE * (len(request.messages) + 1)
         limits = (request.max_tokens, getattr(llm, "max_tokens", None), llm and llm.get_context_window_size())
         written = next((limit for limit in limits if isinstance(limit, int) and limit > 0), _CONTEXT_WINDOW)
         return Cost(1, read + written, 0 if rate is None else rate.most(read, written))
 
     async def _enter(self, runtime: Runtime, request: Request, charge: Charge, end: float | None) -> None:
-        if not self._ledger.enter(charge):
+        turn = self._ledger.enter(charge)
+        if turn is not None:
             began = runtime.now()
             times = [time for time in (request.deadline, end, began + _PATIENCE) if time is not None]
             try:
-                await runtime.wait(charge.turn, min(times))
+                await runtime.wait(turn, min(times))
             except TimeoutError:
                 raise self._no_turn(runtime, request) from None
             request.emit(Waiting(cause="budget", seconds=runtime.now() - began))

@@ -18,7 +18,7 @@ from oarlock.contract.estimates import prompt_tokens, text_tokens, with_usage
 from oarlock.contract.events import Event, FellBack, Waiting
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
-from oarlock.policies.ledger import Charge, Cost
+from oarlock.policies.ledger import NOTHING, Charge, Cost
 from oarlock.policies.prices import PriceTable, Rate
 
 __all__ = ["BudgetedCall"]
@@ -26,7 +26,7 @@ __all__ = ["BudgetedCall"]
 _REFUSED = (AuthenticationError, PermissionDeniedError, RateLimitError, BadRequestError)  # before the prompt was read
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, eq=False)
 class BudgetedCall:
     """Enters what a call costs into the ledger, attempt by attempt.
 
@@ -69,7 +69,7 @@ class BudgetedCall:
             pieces = self.request.deltas.delivered if self.request.deltas is not None else 0  # about a token each
             written = max(pieces, text_tokens(str(getattr(error, "text", ""))))
             self._charge(Usage(requests=1, prompt_tokens=read, completion_tokens=written), self.rate)
-        self.charge.inside = Cost()
+        self.charge.inside = NOTHING
 
     def _charge(self, usage: Usage, rate: Rate | None) -> None:
         cost = Cost(usage.requests, usage.total_tokens, 0 if rate is None else rate.cost(usage))

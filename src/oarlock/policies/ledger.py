@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from oarlock.runtime import Promise, Runtime, current_blocking
 
-__all__ = ["Charge", "Cost", "Ledger"]
+__all__ = ["NOTHING", "Charge", "Cost", "Ledger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,13 @@ class Cost:
 
     def beyond(self, other: Cost) -> Cost:
         """Return what this is more than the other, nothing where it is less."""
+        if other is NOTHING:  # as nearly always
+            return self
         more = self - other
         return Cost(max(0, more.requests), max(0, more.tokens), max(0, more.money))
+
+
+NOTHING = Cost()
 
 
 @dataclass(slots=True, eq=False)
@@ -43,16 +48,16 @@ class Charge:
         runtime: on which it waits.
         around: the call that this one is a part of.
         inside: what calls that are part of this one have cost already.
-        turn: comes when a place in line has become free, or the limit was reached.
+        turn: for who stands in line: comes when there is room, or the limit was reached.
     """
 
     ledger: Ledger
     hold: Cost
     runtime: Runtime
     around: Charge | None = None
-    inside: Cost = Cost()
+    inside: Cost = NOTHING
     thread: int = field(default_factory=threading.get_ident)
-    turn: Promise[None] = field(default_factory=Promise)
+    turn: Promise[None] | None = None
 
 
 class Ledger:
@@ -71,18 +76,19 @@ class Ledger:
         self.spent = spent
         self._empty()
 
-    def enter(self, charge: Charge) -> bool:
-        """Let a call in, unless a limit is reached, or put it in line; return `False` if it has to wait for its `turn`."""
+    def enter(self, charge: Charge) -> Promise[None] | None:
+        """Let a call in, unless a limit is reached, or put it in line; return what it then has to wait for."""
         if self._pid != os.getpid():  # a fork: the calls in flight are the parent's
             self._empty()
         with self._lock:
             if self.reached():
-                return True
+                return None
             if (not self._line and self._has_room(charge)) or self._would_wait_for_itself(charge):
                 self._let_in(charge)
-                return True
+                return None
             self._line.append(charge)
-            return False
+            charge.turn = Promise()
+            return charge.turn
 
     def is_in(self, charge: Charge) -> bool:
         """Return whether a call has been let in and has not left."""
@@ -106,31 +112,38 @@ class Ledger:
             elif charge in self._line:
                 self._line.remove(charge)
             following = self._following()
-        for one in following:
-            one.turn.set_result(None)
+        for turn in following:
+            turn.set_result(None)
 
     def reached(self) -> str | None:
         """Return the first limit that is used up."""
-        return next((name for name, limit in self.limits.items() if getattr(self.spent, name) >= limit), None)
+        for name, limit in self.limits.items():
+            if getattr(self.spent, name) >= limit:
+                return name
+        return None
 
     def passed(self) -> str | None:
         """Return the first limit that those inside may pass, if they are several."""
         return None if len(self._inside) < 2 else self._over(self.spent + self._held)
 
-    def _following(self) -> list[Charge]:
+    def _following(self) -> list[Promise[None]]:
         following = []
         while self._line and (self.reached() or self._has_room(self._line[0])):
             charge = self._line.popleft()
             if not self.reached():
                 self._let_in(charge)
-            following.append(charge)
+            if charge.turn is not None:
+                following.append(charge.turn)
         return following
 
     def _has_room(self, charge: Charge) -> bool:
         return not self._inside or self._over(self.spent + self._held + charge.hold) is None
 
     def _over(self, cost: Cost) -> str | None:
-        return next((name for name, limit in self.limits.items() if getattr(cost, name) > limit), None)
+        for name, limit in self.limits.items():
+            if getattr(cost, name) > limit:
+                return name
+        return None
 
     def _let_in(self, charge: Charge) -> None:
         self._inside.add(charge)
@@ -150,5 +163,5 @@ class Ledger:
         self._pid = os.getpid()
         self._lock = threading.Lock()  # held for a few additions, never while waiting
         self._inside: set[Charge] = set()
-        self._held = Cost()
+        self._held = NOTHING
         self._line: deque[Charge] = deque()
