@@ -124,11 +124,16 @@ class Crew:
         agent = task.agent or self.agents[0]
         return assign(task, agent, agent.llm or self.manager_llm, inputs, (self.step_callback,))
 
-    def kickoff(self, inputs: Mapping[str, Any] | None = None, *, on_event: Listener | None = None) -> CrewOutput:
+    def kickoff(
+        self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
+    ) -> CrewOutput:
         """Run the crew, blocking; works inside a running event loop too.
 
         Args:
             inputs: values for the `{name}`s in roles, goals, backstories, descriptions and expected outputs.
+            user: the end user on whose behalf the run happens, an object of yours: tools and sign-ins such as
+                `oarlock.auth.OnBehalfOf` find it as `current_call().user`. A crew inside a tool serves the same user,
+                unless it is given another.
             on_event: called with every `oarlock.contract.events.Event` as it happens; must be quick.
 
         Raises:
@@ -136,38 +141,40 @@ class Crew:
             BudgetExceededError: the run, or one of its agents, has used up its budget.
             OarlockError: a model could not be asked, or gave no answer.
         """
-        return drive(lambda runtime: self._run(runtime, inputs, on_event))
+        return drive(lambda runtime: self._run(runtime, inputs, user, on_event))
 
     async def akickoff(
-        self, inputs: Mapping[str, Any] | None = None, *, on_event: Listener | None = None
+        self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
     ) -> CrewOutput:
         """Run the crew on the running event loop, beside any number of other runs; see `kickoff`."""
-        return await drive_async(lambda runtime: self._run(runtime, inputs, on_event))
+        return await drive_async(lambda runtime: self._run(runtime, inputs, user, on_event))
 
     kickoff_async = akickoff
 
     def kickoff_for_each(
-        self, inputs: Iterable[Mapping[str, Any]], *, on_event: Listener | None = None
+        self, inputs: Iterable[Mapping[str, Any]], *, user: Any = None, on_event: Listener | None = None
     ) -> list[CrewOutput]:
         """Run the crew once for each of the inputs, one after the other, blocking."""
-        return [self.kickoff(one, on_event=on_event) for one in inputs]
+        return [self.kickoff(one, user=user, on_event=on_event) for one in inputs]
 
     async def akickoff_for_each(
-        self, inputs: Iterable[Mapping[str, Any]], *, on_event: Listener | None = None
+        self, inputs: Iterable[Mapping[str, Any]], *, user: Any = None, on_event: Listener | None = None
     ) -> list[CrewOutput]:
         """Run the crew for all of the inputs at once, on the running event loop; results come in their order."""
         given = list(inputs)
 
         async def all_of_them(runtime: Runtime) -> list[CrewOutput]:
-            return await runtime.gather(*(lambda one=one: self._run(runtime, one, on_event) for one in given))
+            return await runtime.gather(*(lambda one=one: self._run(runtime, one, user, on_event) for one in given))
 
         return await drive_async(all_of_them)
 
     kickoff_for_each_async = akickoff_for_each
 
-    async def _run(self, runtime: Runtime, inputs: Mapping[str, Any] | None, on_event: Listener | None) -> CrewOutput:
+    async def _run(
+        self, runtime: Runtime, inputs: Mapping[str, Any] | None, user: Any, on_event: Listener | None
+    ) -> CrewOutput:
         loud = tuple(agent.role for agent in self.agents if agent.verbose)
-        return await run_crew(runtime, self, inputs, listener(self.verbose, loud, on_event))
+        return await run_crew(runtime, self, inputs, listener(self.verbose, loud, on_event), user)
 
 
 def _all_of(kind: type[Any], name: str, given: object) -> list[Any]:

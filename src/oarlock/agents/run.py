@@ -18,7 +18,7 @@ from oarlock.agents.outputs import CrewOutput, TaskOutput
 from oarlock.agents.prompts import joined, react_prompt, system_prompt, task_prompt
 from oarlock.agents.react import run_react
 from oarlock.agents.work import Work, call_back
-from oarlock.contract.context import emit, scope
+from oarlock.contract.context import current_call, emit, scope
 from oarlock.contract.errors import BadRequestError, ConfigurationError, ContextWindowExceededError, EmptyReply
 from oarlock.contract.events import Event, RunFailed, RunFinished, RunStarted, TaskFinished, TaskStarted
 from oarlock.contract.llm import BaseLLM
@@ -99,13 +99,18 @@ async def execute_alone(
 
 
 async def run_crew(
-    runtime: Runtime, crew: Crew, inputs: Mapping[str, Any] | None, watcher: Callable[[Event], None] | None
+    runtime: Runtime,
+    crew: Crew,
+    inputs: Mapping[str, Any] | None,
+    watcher: Callable[[Event], None] | None,
+    user: Any = None,
 ) -> CrewOutput:
     """Run a crew's tasks one after the other."""
     given = _checked_inputs(inputs)
     assignments = _with_one_budget_each([crew.assignment(task, given) for task in crew.tasks])
     run_id, started = runtime.new_id(), runtime.now()
-    with scope(run_id=run_id, listener=watcher), _within(_fresh(crew.budget)):
+    user = current_call().user if user is None else user
+    with scope(run_id=run_id, listener=watcher, user=user), _within(_fresh(crew.budget)):
         emit(RunStarted(run_id=run_id, tasks=len(assignments)))
         outputs: dict[int, TaskOutput] = {}
         try:
