@@ -130,6 +130,7 @@ if __name__ == "__main__":
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--retry-after", type=int, default=2, help="seconds that the clients are told to wait")
     options = parser.parse_args()
+    crowd(run_async, 1, 0)  # loads the HTTP client
     rows = [["case", "blocking", "async", "bound"]]
     rows += [[case.name, *(str(case.requests(run)) for run in RUNS), str(case.bound or "-")] for case in outages()]
     print_table("Requests on the wire for 100 calls into an outage", rows)
