@@ -198,6 +198,13 @@ def test_client_certificate(value: Any) -> None:
     assert refusal(transport, "client_certificate", value) == said
 
 
+@pytest.mark.parametrize("name", ["first_event_timeout", "idle_timeout"])
+def test_a_part_of_an_attempt_is_no_longer_than_the_attempt(name: str) -> None:
+    said = f"ChatLLM: {name} must not be above timeout (60), which ends an attempt first, and is 90."
+    assert refusal(chat, name, 90) == said
+    chat(name, 60)
+
+
 LOCAL: list[tuple[dict[str, Any], str]] = [
     ({"function_calling": "yes"}, "function_calling must be True or False, not 'yes'."),
     ({"seed": -1}, "seed must be a whole number of at least 0, not -1."),

@@ -28,12 +28,12 @@ from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
 from oarlock.dialects.openai_chat import error_message
-from oarlock.llms.settings import checked_headers, checked_mapping, checked_policies
 from oarlock.llms.redaction import credentials_of, redact
+from oarlock.llms.settings import checked_headers, checked_mapping, checked_policies, within
 from oarlock.policies import Deadline, Retry
 from oarlock.policies.rate_limit_headers import with_hint, with_limits
 from oarlock.runtime import Runtime
-from oarlock.transport import make_transport
+from oarlock.transport import TransportOptions, make_transport
 
 if TYPE_CHECKING:
     from oarlock.transport import Transport
@@ -108,8 +108,8 @@ class HttpLLM(BaseLLM, abstract=True):
         self.base_url: str = _checked_url(base_url)
         self.auth = _as_auth(auth)
         self.timeout = seconds(who, "timeout", timeout)
-        self.first_event_timeout = _seconds_or_none(who, "first_event_timeout", first_event_timeout)
-        self.idle_timeout = _seconds_or_none(who, "idle_timeout", idle_timeout)
+        self.first_event_timeout = within(who, "first_event_timeout", first_event_timeout, self.timeout)
+        self.idle_timeout = within(who, "idle_timeout", idle_timeout, self.timeout)
         self.on_length = on_length_of(type(self).__name__, on_length)
         usual = min(_ATTEMPTS_TIME * self.timeout, LONGEST_CALL)
         total = Deadline(usual if deadline is None else seconds(who, "deadline", deadline))
@@ -272,6 +272,8 @@ class _TransportChoice:
     def __init__(self, spec: Any, options: dict[str, Any]) -> None:
         self._spec = spec
         self._options = options
+        if "proxy" in options:  # checked here, so that a password in it is a `Secret` from now on
+            options["proxy"] = TransportOptions(proxy=options["proxy"]).proxy
 
     def make(self) -> Transport:
         return make_transport(self._spec, **self._options)
@@ -317,10 +319,6 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 def _shown(response: HttpResponse) -> str:
     return scrub(response.body[:2000].decode("utf-8", "replace")) or "an empty body"
-
-
-def _seconds_or_none(owner: str, name: str, value: float | None) -> float | None:
-    return None if value is None else seconds(owner, name, value)
 
 
 def _checked_url(url: str) -> str:

@@ -6,14 +6,28 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from oarlock.contract.checks import seconds
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.order import check_order
 from oarlock.contract.policy import Policy, in_default_order, merged
 
-__all__ = ["checked_headers", "checked_mapping", "checked_policies"]
+__all__ = ["checked_headers", "checked_mapping", "checked_policies", "within"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # section 5.5; no line break, which would begin another header
+
+
+def within(owner: str, name: str, value: float | None, timeout: float) -> float | None:
+    """Return a limit on a part of an attempt, which ends with the timeout in any case; `None` for none.
+
+    Raises:
+        ConfigurationError: it could never be reached, or is no number of seconds.
+    """
+    if value is not None and seconds(owner, name, value) > timeout:
+        raise ConfigurationError(
+            f"{owner}: {name} must not be above timeout ({timeout:g}), which ends an attempt first, and is {value:g}."
+        )
+    return value
 
 
 def checked_mapping(owner: str, name: str, value: Any) -> dict[str, Any]:
