@@ -186,6 +186,7 @@ def test_none_at_all(runtime: VirtualRuntime) -> None:
     inner = failing("m at https://f.example.com")
     with runtime:
         fail(inner.with_policies(Retry(budget=None)), 100)
+        assert ScriptedLLM([DOWN, "ok"]).with_policies(Retry(budget=None)).call("Hi") == "ok"
     assert len(inner.requests) == 300
 
 

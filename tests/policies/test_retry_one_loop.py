@@ -185,6 +185,18 @@ def test_an_error_object_that_is_raised_again_is_tried_again() -> None:
         assert len(llm.requests) == 2
 
 
+def test_a_key_is_made_of_whatever_messages_hold() -> None:
+    odd = [{"role": "user", "content": "\ud800", 1: object(), (2,): {3}}]
+
+    class Odd(Asking):
+        def call(self, messages: Any) -> Any:
+            return self.other.call(odd)  # type: ignore[arg-type]
+
+    inner = ScriptedLLM(["ok"])
+    assert Odd(inner.with_policies(INSIDE)).with_policies(OUTSIDE).call("Hi") == "ok"
+    assert len(inner.requests[0].idempotency_key or "") == 32
+
+
 # Agents and tools.
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 from oarlock.contract.context import current_call
 from oarlock.contract.request import Request
@@ -24,5 +23,5 @@ def key_of(runtime: Runtime, request: Request) -> str:
         return runtime.new_id()
     if own != current_call().idempotency_key:
         return own
-    question = json.dumps([own, list(request.messages), list(request.tools)], default=str, sort_keys=True)
+    question = repr((own, request.messages, request.tools))
     return hashlib.sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -38,15 +38,17 @@ class Retry:
     """Sends a request again after a failure that may heal: connection, timeout, 408, 409, 429, 5xx.
 
     Waits with full jitter, `random() * min(base_delay * 2**i, max_delay)`, longer after a 429; a server's hint
-    (`retry-after-ms`, `retry-after`) is a floor. It never waits past the deadline, never retries what cannot heal (a wrong
-    key, a bad request, an exhausted quota) and never once a piece of a streamed answer has been handed out. All attempts
-    of a call carry the same idempotency key.
+    (`retry-after-ms`, `retry-after` in seconds or as a date) is a floor, plus up to a fifth of it. It never waits past the
+    deadline, never retries what cannot heal (a wrong key, a bad request, an exhausted quota, a bad certificate, or what
+    the server forbids by `x-should-retry: false`) and never once a piece of a streamed answer has been handed out. All
+    attempts of a call carry the same idempotency key.
 
     Each retry is paid from a budget that all calls to the endpoint share, over all LLM objects of the process: see
     `RetryBudget`. When it is used up, the error is raised at once, with a note that says so.
 
     There is one retry loop in a stack, the outermost: a `Retry` inside of it, such as that of a `ChatLLM` which a custom
-    `call()` asks, sends once and leaves trying again to the one outside. A tool that asks a model is outside of the loop.
+    `call()` asks, sends once and leaves trying again to the one outside. A model that a tool asks has its own loop; what
+    that one has given up on is not tried again here.
 
     Args:
         attempts: how often a request is sent at most, the first time included.
