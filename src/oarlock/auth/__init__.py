@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from oarlock.auth.device_code import DeviceCode, DevicePrompt
     from oarlock.auth.headers import Headers
     from oarlock.auth.hmac_signer import HmacSigner
+    from oarlock.auth.negotiate import Negotiate
     from oarlock.auth.oauth import ClientCredentials, JWTBearer, RefreshToken, TokenExchange
     from oarlock.auth.on_behalf_of import OnBehalfOf
     from oarlock.auth.renewal import Token
@@ -39,6 +40,7 @@ __all__ = [
     "Headers",
     "HmacSigner",
     "JWTBearer",
+    "Negotiate",
     "OnBehalfOf",
     "PrivateKeyJWT",
     "RefreshToken",
@@ -64,6 +66,7 @@ __getattr__ = lazy_names(
         "Headers": "headers",
         "HmacSigner": "hmac_signer",
         "JWTBearer": "oauth",
+        "Negotiate": "negotiate",
         "OnBehalfOf": "on_behalf_of",
         "PrivateKeyJWT": "client_authentication",
         "RefreshToken": "oauth",
