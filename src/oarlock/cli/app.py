@@ -99,6 +99,36 @@ def chat(
     run_chat(model, base_url, key_env, system)
 
 
+faults_app = typer.Typer(
+    name="faults",
+    help="List the ways in which a test endpoint can misbehave, or serve one to a client of any language.",
+)
+app.add_typer(faults_app)
+
+
+@faults_app.callback(invoke_without_command=True)
+def faults(
+    context: typer.Context,
+    group: Annotated[str | None, typer.Option(help="Only this group: connection, tls, http, body, ...")] = None,
+) -> None:
+    """List the ways in which a test endpoint can misbehave, and what a good client makes of each."""
+    if context.invoked_subcommand is None:
+        from oarlock.cli.faults import list_faults
+
+        list_faults(group)
+
+
+@faults_app.command("serve")
+def serve_fault(
+    name: Annotated[str, typer.Argument(help="The fault, as `oarlock faults` names it.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; default: a free one.")] = 0,
+) -> None:
+    """Serve a chat endpoint on 127.0.0.1 that misbehaves in this way, until Ctrl-C."""
+    from oarlock.cli.faults import serve_fault
+
+    serve_fault(name, port)
+
+
 def run_app() -> None:
     """Run the command line. Errors end in one sentence and exit code 1, without a traceback unless --debug is given."""
     try:

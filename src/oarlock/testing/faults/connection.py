@@ -206,7 +206,7 @@ class Connection:
     def hang(self) -> None:
         """Say nothing until the client leaves."""
         with suppress(OSError):
-            while self._socket.recv(65536):
+            while socket.socket.recv(self._socket, 65536):  # the bare bytes, TLS or not
                 pass
         raise Gone
 
@@ -220,12 +220,13 @@ class Connection:
                 raise Gone
             self._socket.do_handshake()  # type: ignore[attr-defined]
         except OSError:  # the client did not like the certificate, or the server wants one of the client
-            raise Gone from None
+            self.half_close()
+            self.hang()  # closed at once, with data unread, it would reset: the client would miss the alert that says why
 
     def half_close(self) -> None:
         """End the sending, and go on receiving."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)  # an SSLSocket's own would end its reading too
 
     def reset(self) -> None:
         """Break the connection off, so that the client gets a reset instead of an end."""
@@ -241,7 +242,7 @@ class Connection:
     def wake(self) -> None:
         """End whatever another thread waits for on this connection."""
         with self._swap, suppress(OSError):
-            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # an SSLSocket's own would disturb its reader
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _phrase(status: int) -> str:

@@ -1,7 +1,5 @@
 """Faults of the answer's shape: valid HTTP, status 200, and JSON that is not what a chat endpoint sends."""
 
-# ruff: noqa: D103  each fault says what it does in its decorator
-
 from __future__ import annotations
 
 from collections.abc import Callable

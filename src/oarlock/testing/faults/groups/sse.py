@@ -252,7 +252,7 @@ def stream_reset_in_middle(connection: Connection) -> None:
     connection.reset()
 
 
-@fault("Resets the connection before the first event.", expect=LOST)
+@fault("Resets the connection before the first event.", expect=(LOST, CUT))
 def stream_reset_first(connection: Connection) -> None:
     connection.begin_events()
     connection.wait(0.02)
