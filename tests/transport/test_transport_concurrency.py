@@ -241,6 +241,32 @@ def test_a_process_ends_well_with_everything_left_open(serve, kind):
     assert kind == "httpx2" or done.stderr == ""  # asyncio may report httpx2's own generators
 
 
+FIRST_CALLS = """
+import sys, threading
+from oarlock.contract.http import HttpRequest
+from oarlock.transport import ReqwestTransport, TransportOptions
+
+barrier = threading.Barrier(16)
+
+def call(number):
+    transport = ReqwestTransport(TransportOptions(idle_connections=number))
+    barrier.wait()
+    transport.send(HttpRequest(method="POST", url=sys.argv[1], timeout=20))
+
+threads = [threading.Thread(target=call, args=(number,)) for number in range(16)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_sixteen_threads_may_be_the_first_to_call(serve, run):
+    server = serve()
+    done = subprocess.run([sys.executable, "-c", FIRST_CALLS, server.url], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), run
+    assert len(server.heads) == 16
+
+
 def test_nothing_is_imported_before_use():
     done = run(
         "import oarlock.transport as t; t.make_transport(); print('pyreqwest' in sys.modules, 'httpx2' in sys.modules)"

@@ -67,6 +67,17 @@ class ForeignAuth:
     def __repr__(self) -> str:
         return f"ForeignAuth({type(self._auth).__name__})"
 
+    def __copy__(self) -> ForeignAuth:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> ForeignAuth:
+        return self  # as a `Secret` does: a copy of an LLM signs in as the same user
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"{self!r} cannot be pickled, since it may hold a secret: bind it again where the state is loaded."
+        )
+
     def flow(self, request: HttpRequest) -> Generator[HttpRequest, HttpResponse, None]:
         """Yield the requests to send, the signed one among them; expects the response to each.
 

@@ -13,8 +13,10 @@ from weakref import WeakKeyDictionary, finalize
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.transport.failures import FOREVER
+from oarlock.transport.proxies import revealed
 
 if TYPE_CHECKING:
+    from oarlock.contract.secret import Secret
     from oarlock.transport.options import TransportOptions
 
 __all__ = ["Clients", "Deadline", "check_time"]
@@ -143,7 +145,7 @@ class _AsyncBackend:
 class Clients:
     """A blocking pool for all threads, and an async pool for each event loop; all through one proxy, or through none."""
 
-    def __init__(self, options: TransportOptions, proxy: str | None = None) -> None:
+    def __init__(self, options: TransportOptions, proxy: str | Secret | None = None) -> None:
         self._options = options
         self._proxy = proxy
         self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
@@ -199,7 +201,7 @@ class Clients:
             "verify": self._context,
             "trust_env": False,
             "limits": limits,
-            "proxy": self._proxy,
+            "proxy": revealed(self._proxy),
         }
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from oarlock.contract.errors import ConfigurationError, OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
+from oarlock.contract.secret import Secret
 from oarlock.transport.body import Body, check_headers, too_large
 from oarlock.transport.failures import limit_of, unsendable
 from oarlock.transport.httpx2_clients import Clients, Deadline, check_time
@@ -16,6 +17,7 @@ from oarlock.transport.httpx2_errors import translate
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
 from oarlock.transport.proxies import proxy_for
+from oarlock.transport.quiet_logs import quiet
 
 __all__ = ["Httpx2Transport"]
 
@@ -42,10 +44,11 @@ class Httpx2Transport:
             raise ConfigurationError("transport='httpx2' needs httpx2: install oarlock[httpx2].") from error
         if client is not None and not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
             raise ConfigurationError(f"client must be a httpx2.Client or httpx2.AsyncClient, not {type(client)!r}.")
+        quiet()
         self.options = options or TransportOptions()
         if self.options.http2 and client is None and find_spec("h2") is None:
             raise ConfigurationError("http2=True with transport='httpx2' needs h2: install oarlock[http2].")
-        self._by_proxy: dict[str | None, Clients] = {}
+        self._by_proxy: dict[str | Secret | None, Clients] = {}
         self._client = client
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
 
-__all__ = ["ENVIRONMENT", "checked_proxy", "proxy_for"]
+__all__ = ["ENVIRONMENT", "checked_proxy", "proxy_for", "revealed"]
 
 ENVIRONMENT = "env"
 SCHEMES = ("http", "https")
@@ -36,8 +36,8 @@ def checked_proxy(proxy: str | Secret | None) -> str | Secret | None:
     return Secret(url) if parts.password else url
 
 
-def proxy_for(url: str, proxy: str | Secret | None) -> str | None:
-    """Return the URL of the proxy for a request, `None` for the direct way.
+def proxy_for(url: str, proxy: str | Secret | None) -> str | Secret | None:
+    """Return the URL of the proxy for a request, as a `Secret` where it has a password; `None` for the direct way.
 
     Args:
         url: of the request.
@@ -47,8 +47,6 @@ def proxy_for(url: str, proxy: str | Secret | None) -> str | None:
         >>> proxy_for("https://llm.example.com/v1", "http://proxy.example.com:3128")
         'http://proxy.example.com:3128'
     """
-    if isinstance(proxy, Secret):
-        return proxy.reveal()
     if proxy != ENVIRONMENT:
         return proxy
     found = urllib.request.getproxies_environment()
@@ -57,5 +55,9 @@ def proxy_for(url: str, proxy: str | Secret | None) -> str | None:
     bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed does not know it
     if not chosen or bypass(parts.netloc.rpartition("@")[2], found):
         return None
-    given = checked_proxy(chosen if "://" in chosen else f"http://{chosen}")
-    return given.reveal() if isinstance(given, Secret) else given
+    return checked_proxy(chosen if "://" in chosen else f"http://{chosen}")
+
+
+def revealed(proxy: str | Secret | None) -> str | None:
+    """Return a proxy's URL with its password, for the client."""
+    return proxy.reveal() if isinstance(proxy, Secret) else proxy

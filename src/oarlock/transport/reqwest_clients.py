@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
-from oarlock.transport.proxies import ENVIRONMENT, proxy_for
+from oarlock.transport.proxies import ENVIRONMENT, proxy_for, revealed
 from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ class Clients:
 
 
 _open: WeakSet[Clients] = WeakSet()
+# pyreqwest 0.15 crashes now and then when several threads are the first to use its classes, so one builds at a time and
+# uses them once. By process: a fork may copy a held lock.
+_building: dict[int, threading.Lock] = {}
 
 
 @atexit.register
@@ -98,6 +101,13 @@ def _build(options: TransportOptions, kind: str | float) -> Any:
     Raises:
         ConfigurationError: a certificate or the proxy cannot be used, or no client can work in this process.
     """
+    with _building.setdefault(os.getpid(), threading.Lock()):
+        client = _built(options, kind)
+        client.request("GET", "http://127.0.0.1/").build_streamed()  # which sends nothing
+        return client
+
+
+def _built(options: TransportOptions, kind: str | float) -> Any:
     import pyreqwest.exceptions  # noqa: F401  loaded late, while Ctrl-C is pending, it would abort the process
 
     try:
@@ -140,8 +150,8 @@ def _through(builder: Any, proxy: str | Secret) -> Any:
     from pyreqwest.proxy import ProxyBuilder
 
     if proxy == ENVIRONMENT:
-        return builder.proxy(ProxyBuilder.custom(lambda url: proxy_for(str(url), ENVIRONMENT)))
-    return builder.proxy(ProxyBuilder.all(proxy.reveal() if isinstance(proxy, Secret) else proxy))
+        return builder.proxy(ProxyBuilder.custom(lambda url: revealed(proxy_for(str(url), ENVIRONMENT))))
+    return builder.proxy(ProxyBuilder.all(revealed(proxy)))
 
 
 def _unusable(options: TransportOptions) -> ConfigurationError:
