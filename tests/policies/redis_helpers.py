@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -16,15 +17,13 @@ needs_redis = pytest.mark.skipif(PROGRAM is None, reason="the program redis-serv
 
 
 class RedisServer:
-    """One redis-server; `stop`, `start` and `pause` do to it what happens to servers."""
+    """One redis-server; `stop`, `start`, `freeze` and `thaw` do to it what happens to servers."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = _free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
@@ -53,8 +52,26 @@ class RedisServer:
             self._process.wait(10)
             self._process = None
 
+    def freeze(self) -> None:
+        """Let it answer nothing, with its sockets open, until `thaw`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def client(self) -> redis.Redis:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
         return redis.Redis(port=self.port, socket_timeout=10, retry=Retry(NoBackoff(), 0))
+
+
+def _free_port() -> int:
+    while True:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        if port < 55_000:  # a node of a cluster needs another one, 10,000 above
+            return port

@@ -173,8 +173,10 @@ def test_the_age_of_the_headers_counts() -> None:
 
 def test_a_429_without_a_hint_takes_it_from_the_limit_that_is_spent() -> None:
     headers = {
-        **{"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "3s"},
-        **{"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "50s"},
+        "x-ratelimit-remaining-requests": "0",
+        "x-ratelimit-reset-requests": "3s",
+        "x-ratelimit-remaining-tokens": "5",
+        "x-ratelimit-reset-tokens": "50s",
     }
     assert with_hint(RateLimitError("x", status=429), Headers(headers), NOW).retry_after == 3
     assert with_hint(RateLimitError("x", status=429, retry_after=1), Headers(headers), NOW).retry_after == 1

@@ -120,7 +120,7 @@ class RateLimit:
         gate, most = self._gate, _MOST_MINUTES * (self.tokens_per_minute or 0)
 
         async def handle(runtime: Runtime, request: Request) -> Reply:
-            granted = gate.pass_now(runtime.now(), request)
+            granted: Any = gate.pass_now(runtime.now(), request)  # for `gate.settle`, which knows what it is
             if granted is None:
                 granted = await gate.queue(runtime, request)
             try:

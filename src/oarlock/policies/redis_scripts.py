@@ -39,8 +39,9 @@ local function save()
   redis.call('HSET', key, unpack(fields))
   redis.call('PEXPIRE', key, text((last - now) / 1000 + ARGV[1]))
 end
-if tonumber(ARGV[2]) > 0 then
-  state.hold = math.max(state.hold, now + ARGV[2])
+if tonumber(ARGV[2]) > 0 and now + ARGV[2] > state.hold then
+  state.hold = now + ARGV[2]
+  save()
 end
 """
 
@@ -85,6 +86,5 @@ return {{}}
 """
 
 HOLD = f"""{_STATE}
-save()
 return {{}}
 """

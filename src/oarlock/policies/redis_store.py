@@ -28,6 +28,7 @@ _PREFIX = "oarlock:limit:"
 _SLACK = 0.5
 _FAR = 1e6  # seconds that count as for ever: more would be no whole number of microseconds to Redis
 _THREADS = 8  # for event loops, which hand commands to threads; a line asks one at a time, so this is for settling
+_CONFUSED = (ValueError, TypeError, LookupError, AttributeError)  # of the client, by bytes that no Redis would send
 _SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -107,7 +108,7 @@ class RedisStore:
         wanted = [one, burst, math.ceil(tokens * each), token_burst, round(min(most, _FAR) * 1e6)]
         answer = await self._run(runtime, self._take, hold, wanted, deadline)
         if len(answer) != 6 or not all(isinstance(number, int) for number in answer):
-            raise self._wrong("it answered in an unknown way")
+            raise self._wrong("it does not answer as a Redis does")
         wait, for_requests, for_tokens, held = (number / 1e6 for number in answer[:4])
         passed = SharedPass(tokens, answer[4], answer[5]) if wait == 0 else None
         return StoreAnswer(passed=passed, wait=wait, requests=for_requests, tokens=for_tokens, held=held)
@@ -145,7 +146,7 @@ class RedisStore:
         values = [keep, math.ceil(min(max(0.0, hold), _FAR) * 1e6), *arguments]
         try:
             answer = await runtime.invoke(script, None, [self._key], values, deadline=until, pool=self._threads)
-        except (OSError, ValueError, self._redis_error) as error:  # ValueError: bytes that no Redis would send
+        except (OSError, self._redis_error, *_CONFUSED) as error:
             if isinstance(error, TimeoutError) and until == deadline:
                 problem: LLMError = LLMTimeoutError(
                     "The deadline passed while the shared rate limit was asked.", retryable=False
@@ -159,6 +160,8 @@ class RedisStore:
     def _problem(self, error: Exception) -> ConnectionFailedError:
         from redis import exceptions as of_redis
 
+        if isinstance(error, _CONFUSED):
+            return self._wrong("it does not answer as a Redis does")
         if isinstance(error, TimeoutError | of_redis.TimeoutError):
             return self._lost(f"no answer within {self._timeout:g} s")
         if isinstance(error, of_redis.AuthenticationError | of_redis.NoPermissionError):
