@@ -192,6 +192,24 @@ class Gated(BaseLLM):
         return await self._answer(runtime, request)
 
 
+def test_an_event_loop_that_ends_gives_its_places_back() -> None:
+    policy = Concurrency(2)
+
+    async def stay(runtime: Runtime, request: Request) -> None:
+        await asyncio.Event().wait()
+
+    llm = Gated(Gate().around(stay)).with_policies(policy)
+
+    async def leaves_early() -> None:
+        tasks = [asyncio.ensure_future(llm.acall("Hi")) for _ in range(5)]
+        await turns()
+        assert policy._taken == 2
+        assert not any(task.done() for task in tasks)
+
+    asyncio.run(leaves_early())
+    assert is_idle(policy)
+
+
 async def test_ten_thousand_wait() -> None:
     llm = Gated(Gate().around(lambda runtime, request: runtime.sleep(0))).with_policies(Concurrency(20))
     answers = await asyncio.gather(*(llm.acall("Hi") for _ in range(10_000)))
