@@ -152,3 +152,53 @@ def test_rounding_never_adds_up(quota: int, burst: int, start: float, count: int
         meter.take(now, 1)
         times.append(now)
     assert all(later - earlier >= PERIOD for earlier, later in zip(times, times[quota:], strict=False))
+
+
+@settings(max_examples=300)
+@given(quotas(), st.lists(st.tuples(gaps, st.integers(1, 40), st.integers(1, 60), st.integers(1, 60)), max_size=60))
+def test_slower_times_in_between_never_let_more_pass_than_the_quota(
+    limits: tuple[int, int], calls: list[tuple[float, int, int, int]]
+) -> None:
+    quota, burst = limits
+    meter = Gcra(quota=quota, burst=burst, period=PERIOD)
+    now, grants = 1000.0, []
+    for gap, weight, lowered, lower_burst in calls:
+        now += gap
+        lower = min(lowered, quota)
+        meter.retune(now, quota=lower, burst=min(lower_burst, lower, burst), period=PERIOD)
+        units = min(weight, lower)
+        now = max(now, meter.earliest(units))
+        meter.take(now, units)
+        grants.append((now, units))
+    assert most_in_a_window(grants) <= quota
+
+
+def test_a_lower_limit_keeps_what_is_in_the_meter() -> None:
+    meter = Gcra(quota=100, burst=50, period=PERIOD)
+    meter.take(0.0, 50)
+    meter.retune(0.0, quota=10, burst=5, period=PERIOD)
+    assert meter.earliest(1) == pytest.approx(46 * 10)  # 46 of the 50 must drain, one in ten seconds
+
+
+def test_a_higher_limit_drains_the_rest_faster() -> None:
+    meter = Gcra(quota=10, burst=5, period=PERIOD)
+    meter.take(0.0, 5)
+    meter.retune(25.0, quota=109, burst=50, period=PERIOD)
+    assert meter.earliest(50) == pytest.approx(25.0 + 2.5)
+
+
+def test_an_idle_meter_stays_idle_when_it_is_retuned() -> None:
+    meter = Gcra(quota=100, burst=10, period=PERIOD)
+    meter.retune(5.0, quota=50, burst=5, period=PERIOD)
+    assert meter.earliest(40) <= 5.0
+    meter.take(5.0, 1)
+    meter.retune(1000.0, quota=100, burst=10, period=PERIOD)
+    assert meter.earliest(10) <= 1000.0
+
+
+def test_a_filled_meter_stands_as_after_a_burst() -> None:
+    meter = Gcra(quota=109, burst=50, period=PERIOD)
+    meter.fill(10.0)
+    assert meter.earliest(1) == pytest.approx(11.0)
+    meter.settle(meter.take(11.0, 1), 1, 0)
+    assert meter.earliest(1) == pytest.approx(11.0)

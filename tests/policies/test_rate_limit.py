@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from policy_helpers import Watch, fixed_estimate, tokens
 
-from oarlock.contract.errors import BadRequestError, LLMError, QuotaExceededError, RateLimitError, ServerError
+from oarlock.contract.errors import (
+    BadRequestError,
+    ConfigurationError,
+    LLMError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+)
 from oarlock.contract.reply import EndpointLimit, Reply, Usage
 from oarlock.contract.request import Request
 from oarlock.policies import Deadline, RateLimit, Retry
@@ -329,6 +336,11 @@ def test_garbage_usage_closes_the_gate_for_ten_minutes_at_most(runtime: VirtualR
         fixed_estimate(RateLimit(tokens_per_minute=100), lambda _: 1)
     )
     assert 600 < ask(llm, runtime, 2)[1] < 1000
+
+
+def test_learn_is_yes_or_no() -> None:
+    with pytest.raises(ConfigurationError, match="learn must be True or False, not 'no'"):
+        RateLimit(60, learn="no")  # type: ignore[arg-type]
 
 
 def test_it_explains_itself() -> None:

@@ -102,6 +102,8 @@ class RateLimit:
         self.workers = workers
         self._quota = self._heeded = _checked_quota(requests_per_minute, tokens_per_minute, burst)
         _check_sharing(store, key, on_store_loss, workers)
+        if not isinstance(learn, bool):
+            raise ConfigurationError(f"RateLimit: learn must be True or False, not {learn!r}.")
         self._store_url = None if store is None else Secret(store)
         self.store = None if self._store_url is None else shown_address(self._store_url)
         self._estimate = TokenEstimate()
