@@ -334,7 +334,7 @@ def test_a_price_may_be_a_decimal() -> None:
     [
         (Budget(requests=1000), "a total of 1,000 requests is used up"),
         (Budget(tokens=50_000, seconds=90), "a total of 50,000 tokens or 90 seconds is used up"),
-        (Budget(money=2.5, prices=PRICES), "a total of 2.5 of money is used up"),
+        (Budget(money=2.5, prices=PRICES), "a total of 2.5 in money is used up"),
     ],
 )
 def test_it_explains_itself(budget: Budget, words: str) -> None:
@@ -353,6 +353,7 @@ def test_a_copy_spends_from_the_same_purse_and_a_fresh_one_does_not() -> None:
     llm = answering("ok").with_policies(budget)
     assert ask(copy.deepcopy(llm), 2) == 2
     assert ask(copy.copy(llm), 1) == 0
+    assert copy.copy(budget) is budget
     assert budget.fresh().left.requests == 2
 
 

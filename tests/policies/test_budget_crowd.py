@@ -20,7 +20,8 @@ from oarlock.contract.errors import BudgetExceededError, LLMTimeoutError, Server
 from oarlock.contract.events import Waiting
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
-from oarlock.policies import Budget, Price
+from oarlock.policies import Budget, Price, Retry
+from oarlock.policies.ledger import Charge, Cost, Ledger
 from oarlock.runtime import Runtime
 from oarlock.testing import FunctionLLM, ScriptedLLM, VirtualRuntime
 
@@ -83,7 +84,7 @@ class Model:
             self.sums[number] += cost
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 1500), st.integers(1, 2500), arrivals)
 def test_at_most_one_call_passes_a_limit(
     requests: int, most_tokens: int, money: int, arrivals: list[tuple[Any, ...]]
@@ -150,6 +151,38 @@ def test_those_who_might_pass_the_limit_go_alone_in_order_of_arrival(runtime: Vi
     assert asked == ["a 0", "b 2", "c 4"]
     assert outcomes == ["a answered", "b answered", "c answered", "d refused 6", "e refused 6"]
     assert [(wait.cause, wait.seconds) for wait in watch.waits][:2] == [("budget", 2), ("budget", 4)]
+
+
+def test_another_attempt_needs_room_beside_those_who_are_in(runtime: VirtualRuntime) -> None:
+    """Both hold 1 of 2 requests: the one that fails has spent its own."""
+    inner = ScriptedLLM([ServerError("down"), "ok"], latency=1)
+    llm = inner.with_policies(budget := Budget(requests=2), Retry(base_delay=0))
+    outcomes: list[str] = []
+
+    async def one() -> None:
+        try:
+            outcomes.append((await llm.handle_request(runtime, request())).text)
+        except BudgetExceededError as error:
+            outcomes.append(f"{error} Because: {error.__cause__}")
+
+    crowd(runtime, [one, one])
+    assert outcomes == [
+        "The budget leaves no room to try again: 1 of 2 requests, and calls in flight need the rest. Because: down",
+        "ok",
+    ]
+    assert budget.spent.requests == 2
+
+
+def test_a_limit_that_another_has_just_reached_lets_nobody_in(runtime: VirtualRuntime) -> None:
+    ledger = Ledger({"requests": 1}, Cost())
+    first, second = Charge(ledger, Cost(1), runtime), Charge(ledger, Cost(1), runtime)
+    assert ledger.enter(first) is None
+    ledger.spend(Cost(1), first)
+    assert ledger.enter(second) is None
+    assert not ledger.is_in(second)
+    ledger.leave(first)
+    ledger.leave(second)
+    assert ledger.reached() == "requests"
 
 
 def test_those_who_cannot_pass_it_together_go_at_once(runtime: VirtualRuntime) -> None:

@@ -419,6 +419,35 @@ def test_a_damaged_answer_is_asked_for_again(path: Path, damaged: Any, caplog: p
     assert [llm.call("Hi"), llm.call("Hi")] == ["answer 2", "answer 2"]
 
 
+def test_a_file_that_another_process_reads_is_used_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oarlock.policies.cache_sqlite._PATIENCE", 0.01)
+    store: Any = Cache(path)._store
+    store._close()
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("PRAGMA journal_mode = DELETE")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM answers").fetchall()
+    llm = counting().with_policies(Cache(path))  # may not change how the file is written now
+    reader.execute("COMMIT")
+    reader.close()
+    assert [llm.call("Hi"), llm.call("Hi")] == ["answer 1", "answer 1"]
+
+
+def test_a_file_that_is_locked_for_long_is_done_without(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("oarlock.policies.cache_sqlite._PATIENCE", 0.01)
+    llm = counting().with_policies(Cache(path))
+    llm.call("Hi")
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    assert [llm.call("Ho"), llm.call("Hi")] == ["answer 2", "answer 1"]
+    writer.execute("COMMIT")
+    writer.close()
+    assert [llm.call("Ho"), llm.call("Ho")] == ["answer 3", "answer 3"]
+    assert "database is locked" in caplog.text
+
+
 def test_a_file_that_is_deleted_is_not_made_anew_with_open_doors(path: Path) -> None:
     llm = counting().with_policies(cache := Cache(path))
     store: Any = cache._store

@@ -247,7 +247,7 @@ damage = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage, st.integers(0, 2**16))
 def test_a_damaged_file_is_refused_or_does_no_harm(
     good_file: bytes, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, int, bytes]], cut: int

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oarlock import BaseLLM, ChatLLM
@@ -53,6 +53,7 @@ def shuffled(value: Any, dice: random.Random) -> Any:
 LLM = ScriptedLLM([])
 
 
+@settings(max_examples=50)
 @given(requests, st.randoms(use_true_random=False))
 def test_the_order_of_keys_does_not_matter(facts: dict[str, Any], dice: random.Random) -> None:
     twin = {name: shuffled(value, dice) for name, value in facts.items()}
@@ -61,6 +62,7 @@ def test_the_order_of_keys_does_not_matter(facts: dict[str, Any], dice: random.R
     assert first == key_of(LLM, Request(**twin))
 
 
+@settings(max_examples=50)
 @given(requests, requests)
 def test_what_differs_has_another_key(one: dict[str, Any], other: dict[str, Any]) -> None:
     for name in one:

@@ -161,7 +161,7 @@ class Budget:
         """Return in a sentence what it does."""
         named = {"requests": self.requests, "tokens": self.tokens, "money": self.money}
         totals = [
-            f"{limit:,} {name}" if name != "money" else f"{limit} of money" for name, limit in named.items() if limit
+            f"{limit:,} {name}" if name != "money" else f"{limit} in money" for name, limit in named.items() if limit
         ]
         if self.seconds is not None:
             totals.append(f"{self.seconds:g} seconds")

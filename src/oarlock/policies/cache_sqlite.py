@@ -57,6 +57,7 @@ class SqliteStore:
             with self._lock:
                 found = _prepare(self._connected())
         except (OSError, sqlite3.Error, ValueError) as error:
+            self._close()
             raise ConfigurationError(
                 f"Cache: {str(path)!r} cannot be used ({error}). Give a path in a folder that is there and may be written "
                 "to; a damaged file may be deleted."
@@ -137,21 +138,31 @@ class SqliteStore:
 
 def _prepare(connection: sqlite3.Connection) -> tuple[int, int]:
     """Make the tables in an empty file; return what the file says it is."""
-    connection.execute("BEGIN IMMEDIATE")  # of several processes that find it empty, one makes them
-    try:
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] and _says(connection) == (0, 0):
-            for statement in _SCHEMA:
-                connection.execute(statement)
-        found = _says(connection)
-        if found == (_APPLICATION, _VERSION):
-            connection.execute("SELECT key, stored, answer FROM answers LIMIT 1").fetchone()
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    if _is_empty(connection):
+        _make_tables(connection)
+    found = _says(connection)
     if found == (_APPLICATION, _VERSION):
+        connection.execute("SELECT key, stored, answer FROM answers LIMIT 1").fetchone()
         _write_ahead(connection)
     return found
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    return not tables and _says(connection) == (0, 0)
+
+
+def _make_tables(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _is_empty(connection):  # still: of several processes that find it so, one makes the tables
+            for statement in _SCHEMA:
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _says(connection: sqlite3.Connection) -> tuple[int, int]:
