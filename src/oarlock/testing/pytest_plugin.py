@@ -23,8 +23,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             if getattr(report, "when", None) == "call":
                 for case, llm, result in (value for name, value in report.user_properties if name == PROPERTY):
                     found.setdefault((case, llm), []).append(CheckResult(**result))
-    order = list(CHECKS)
+    order = {name: number for number, name in enumerate(CHECKS)}
     for (case, llm), results in found.items():
-        results.sort(key=lambda result: order.index(result.name))  # pytest keeps them by outcome, or as they came
+        results.sort(key=lambda result: order.get(result.name, len(order)))  # pytest keeps them by outcome
         terminalreporter.section(f"oarlock: the contract of {llm} ({case})")
         terminalreporter.write_line(str(ContractReport(llm=llm, results=tuple(results))))

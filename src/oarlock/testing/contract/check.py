@@ -12,6 +12,7 @@ from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
 from oarlock.policies.checks import positive
 from oarlock.runtime import ThreadPool
+from oarlock.testing.contract.faulty import fault_checks
 from oarlock.testing.contract.places import in_words
 from oarlock.testing.contract.report import CheckResult, ContractReport, Outcome
 from oarlock.testing.contract.stage import Respond
@@ -27,6 +28,7 @@ def check_llm(
     secrets: Sequence[str] = (),
     echo: bool = False,
     respond: Respond | None = None,
+    faults: Sequence[str] = (),
     skip: Sequence[str] = (),
     timeout: float = 60.0,
 ) -> ContractReport:
@@ -45,6 +47,8 @@ def check_llm(
         respond: writes answers in a private protocol: it takes the `RecordedRequest` and the answer (a text, or
             `ToolCalls` for an LLM that calls functions) and returns the body: a mapping for JSON, a text or bytes, or
             a `Status`. Then every path below the URL is answered.
+        faults: names of faults of `oarlock.testing.faults` to try too, such as `["slow_body"]`, or `faults.names("http")`
+            for a group; each is a check, `fault_slow_body`. One that hangs takes a second.
         skip: names of checks to leave out.
         timeout: seconds after which a check that does not end has failed.
 
@@ -60,8 +64,10 @@ def check_llm(
         >>> report.ok, report["answers_not_mixed_up"].outcome, report["server_error"].outcome
         (True, 'passed', 'skipped')
     """
-    examination = Examination(factory, secrets=secrets, echo=echo, respond=respond, skip=skip, timeout=timeout)
-    results = tuple(examination.result(name) for name in CHECKS)
+    examination = Examination(
+        factory, secrets=secrets, echo=echo, respond=respond, faults=faults, skip=skip, timeout=timeout
+    )
+    results = tuple(examination.result(name) for name in examination.checks)
     return ContractReport(llm=examination.name, results=results)
 
 
@@ -75,6 +81,7 @@ class Examination:
         secrets: Sequence[str] = (),
         echo: bool = False,
         respond: Respond | None = None,
+        faults: Sequence[str] = (),
         skip: Sequence[str] = (),
         timeout: float = 60.0,
     ) -> None:
@@ -89,11 +96,11 @@ class Examination:
         if respond is not None and not (callable(respond) and self._subject.takes_url):
             raise ConfigurationError("check_llm: respond must be a function, and needs a factory that takes a URL.")
         self._skip = _texts("skip", skip)
+        self.checks = {**CHECKS, **fault_checks(_texts("faults", faults))}
         for name in self._skip:
-            if name not in CHECKS:
-                raise ConfigurationError(
-                    f"check_llm: skip names {name!r}, which is no check. The checks are: {', '.join(CHECKS)}."
-                )
+            if name not in self.checks:
+                known = ", ".join(self.checks)
+                raise ConfigurationError(f"check_llm: skip names {name!r}, which is no check. The checks are: {known}.")
         self._timeout = positive("check_llm", "timeout", timeout)
         self._results: dict[str, CheckResult] = {}
         self._threads = ThreadPool(name="oarlock-check")
@@ -101,7 +108,7 @@ class Examination:
     def result(self, name: str) -> CheckResult:
         """Return what came of a check."""
         if name not in self._results:
-            self._results[name] = self._examined(CHECKS[name])
+            self._results[name] = self._examined(self.checks[name])
         return self._results[name]
 
     def _examined(self, check: Check) -> CheckResult:
@@ -133,7 +140,7 @@ class Examination:
     def _failed_below(self, check: Check) -> str | None:
         """Return a check that failed, of those that this one builds on, directly or not."""
         for name in check.after:
-            failed = name if self.result(name).outcome == "failed" else self._failed_below(CHECKS[name])
+            failed = name if self.result(name).outcome == "failed" else self._failed_below(self.checks[name])
             if failed is not None:
                 return failed
         return None

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.testing.contract.check import Examination
+from oarlock.testing.contract.faulty import fault_checks
 from oarlock.testing.contract.stage import Respond
 from oarlock.testing.contract.table import CHECKS
 
@@ -30,7 +31,7 @@ class LLMContract:
     topmost conftest.py, the run ends with the whole report.
 
     Attributes:
-        secrets, echo, respond, skip, timeout: see `check_llm`; `respond` may be a method.
+        secrets, echo, respond, faults, skip, timeout: see `check_llm`; `respond` may be a method.
 
     Example:
         >>> from oarlock import ChatLLM
@@ -43,6 +44,7 @@ class LLMContract:
     secrets: ClassVar[Sequence[str]] = ()
     echo: ClassVar[bool] = False
     respond: Respond | Callable[..., Any] | None = None
+    faults: ClassVar[Sequence[str]] = ()
     skip: ClassVar[Sequence[str]] = ()
     timeout: ClassVar[float] = 60.0
 
@@ -54,7 +56,11 @@ class LLMContract:
         """
         raise ConfigurationError(f"{type(self).__name__} does not say how to make the LLM: write make_llm(self, url).")
 
-    @pytest.mark.parametrize("check", CHECKS)
+    def pytest_generate_tests(self, metafunc: Any) -> None:
+        """Make a test of each check; called by pytest."""
+        if "check" in metafunc.fixturenames:
+            metafunc.parametrize("check", [*CHECKS, *fault_checks(self.faults)])
+
     def test_contract(self, check: str, record_property: Callable[[str, Any], None]) -> None:
         """Run one check."""
         examination = self._examination()
@@ -74,6 +80,7 @@ class LLMContract:
                 secrets=self.secrets,
                 echo=self.echo,
                 respond=self.respond,
+                faults=self.faults,
                 skip=self.skip,
                 timeout=self.timeout,
             )
