@@ -25,7 +25,8 @@ def test_a_good_one_passes_all(cls) -> None:
 
 @pytest.mark.parametrize(("factory", "name"), BROKEN, ids=[f"{name}-{n}" for n, (_, name) in enumerate(BROKEN)])
 def test_a_broken_one_fails_its_check_only(factory, name, monkeypatch) -> None:
-    monkeypatch.setattr(colours, "PATIENCE", 0.3)
+    if name == "loop_stays_free":
+        monkeypatch.setattr(colours, "PATIENCE", 0.3)  # it waits in vain; all others must have all the time they need
     report = check_llm(factory, secrets=[KEY], skip=[] if name in SLOW else SLOW, timeout=20)
     assert report.failed == [name], str(report)
     assert report[name].message

@@ -112,7 +112,7 @@ class TestMine(LLMContract):
 
 
 def test_an_unknown_fault() -> None:
-    with pytest.raises(ConfigurationError, match="slow_bodi.*slow_body"):
+    with pytest.raises(ConfigurationError, match=r"slow_bodi.*slow_body"):
         check_llm(Good, faults=["slow_bodi"])
 
 
