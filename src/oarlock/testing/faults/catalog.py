@@ -18,6 +18,8 @@ __all__ = ["ANSWER", "Fault", "fault", "get", "names"]
 ANSWER = "answer"
 """The outcome of a fault that a good client survives with the answer."""
 
+_GROUPS = ("none", "connection", "tls", "http", "body", "shape", "status", "retry", "leak", "tools", "sse")
+
 Moment = Literal["accept", "request", "never"]
 
 _ATTEMPTS = 3  # how often a client of ours sends a request at most, unless told otherwise
@@ -169,7 +171,7 @@ def get(name: str) -> Fault:
 
 
 def names(group: str | None = None) -> list[str]:
-    """Return the names of all faults, or of those of one group, in the order in which they were declared.
+    """Return the names of all faults, or of those of one group, in the order in which they are best read.
 
     Raises:
         ConfigurationError: there is no such group.
@@ -179,7 +181,9 @@ def names(group: str | None = None) -> list[str]:
         >>> faults.names("connection")[:3]
         ['refused', 'reset_at_accept', 'close_at_accept']
     """
-    groups = {known.group for known in _known.values()}
+    declared = dict.fromkeys(known.group for known in _known.values())
+    groups = [*_GROUPS, *(other for other in declared if other not in _GROUPS)]
     if group is not None and group not in groups:
-        raise ConfigurationError(f"faults: there is no group {group!r}. There are: {', '.join(sorted(groups))}.")
-    return [known.name for known in _known.values() if group in (None, known.group)]
+        raise ConfigurationError(f"faults: there is no group {group!r}. There are: {', '.join(groups)}.")
+    chosen = sorted(_known.values(), key=lambda known: groups.index(known.group))  # within a group: as declared
+    return [known.name for known in chosen if group in (None, known.group)]
