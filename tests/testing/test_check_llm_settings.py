@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_an_error_that_never_comes_shows_no_secret() -> None:
     assert "no_secret_in_errors" in report.passed
     assert "unauthorized" in report.failed
     assert report["unauthorized"].message.startswith("It must be an AuthenticationError, and it returned 'Hello': ")
+
+
+def test_logging_is_left_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    def told(messages: Any) -> str:
+        logging.getLogger("mine").debug("Asked with hunter2-0815")
+        return "Hello"
+
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    report = check_llm(lambda: FunctionLLM(told), secrets=["hunter2-0815"], skip=["many_tasks", "many_threads"])
+    assert report.failed == ["no_secret_in_logs"]
+    assert (
+        report["no_secret_in_logs"].message == "The logger mine was given a secret: log neither headers nor settings."
+    )
+    assert (root.level, root.handlers) == before
+    assert "hunter2-0815" not in caplog.text
 
 
 def test_failures_can_be_raised() -> None:
