@@ -79,7 +79,7 @@ def test_answers_with_its_usage(llm: LocalLLM) -> None:
 def test_a_cut_answer_is_an_error_unless_it_is_wanted(llm: LocalLLM) -> None:
     strict = like(llm, on_length="error")
     for ask in (lambda: strict.call(LONG), lambda: list(strict.stream(LONG))):
-        with pytest.raises(TruncatedReply, match="Raise max_tokens, or .*on_length='return'") as caught:
+        with pytest.raises(TruncatedReply, match=r"Raise max_tokens, or .*on_length='return'") as caught:
             ask()
         assert caught.value.text == llm.call(LONG)
         assert caught.value.usage is not None

@@ -36,7 +36,7 @@ class _NoQueries(logging.Filter):
 class _Nothing(logging.Filter):
     """Drops everything: hpack logs nothing but fields."""
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002
+    def filter(self, record: logging.LogRecord) -> bool:
         return False
 
 

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
-from oarlock.transport.proxies import ENVIRONMENT, proxy_for, revealed
+from oarlock.transport.proxies import proxy_for, revealed
 from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:
@@ -149,9 +149,7 @@ def _configured(options: TransportOptions, kind: str | float, *, multithreaded: 
 def _through(builder: Any, proxy: str | Secret) -> Any:
     from pyreqwest.proxy import ProxyBuilder
 
-    if proxy == ENVIRONMENT:
-        return builder.proxy(ProxyBuilder.custom(lambda url: revealed(proxy_for(str(url), ENVIRONMENT))))
-    return builder.proxy(ProxyBuilder.all(revealed(proxy)))
+    return builder.proxy(ProxyBuilder.custom(lambda url: revealed(proxy_for(str(url), proxy))))
 
 
 def _unusable(options: TransportOptions) -> ConfigurationError:
