@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from oarlock.contract.context import scope
 from oarlock.contract.errors import BudgetExceededError, StepsExhaustedError
 from oarlock.contract.events import Event, ToolFinished, ToolStarted
-from oarlock.tools import guarded_functions, tool, tools_by_name
+from oarlock.tools import FunctionsOnDemand, guarded_functions, tool, tools_by_name
 
 ran: list[Any] = []
 
@@ -141,3 +142,36 @@ async def test_inside_a_running_loop() -> None:
     assert functions["add"](a=1) == "2"
     assert functions["say_it"](text="x") == '{"said": "x"}'
     assert await asyncio.to_thread(functions["say_it"], text="y") == '{"said": "y"}'
+
+
+# Made when needed.
+
+
+def test_functions_on_demand_are_those_of_guarded_functions() -> None:
+    functions = FunctionsOnDemand(TOOLS)
+    assert list(functions) == list(TOOLS)
+    assert len(functions) == len(TOOLS)
+    assert "add" in functions
+    assert functions.get("add") is functions["add"] is functions.as_dict()["add"]
+    assert functions.get("no such") is None
+    assert functions["add"](a=1) == guarded_functions(TOOLS)["add"](a=1)
+    assert not FunctionsOnDemand({})
+
+
+def test_functions_on_demand_count_together_however_they_are_looked_up() -> None:
+    functions = FunctionsOnDemand(TOOLS)
+    for _ in range(12):
+        functions["add"](a=1)
+        functions.as_dict()["add"](a=1)
+    functions["add"](a=1)
+    with pytest.raises(StepsExhaustedError):
+        functions["add"](a=1)
+
+
+def test_functions_refer_to_nothing_that_refers_to_them() -> None:
+    """A circle would be left to the garbage collector, for each model call of ten thousand runs."""
+    functions = guarded_functions(TOOLS)
+    functions["add"](a=1)
+    gone = weakref.ref(functions["add"])
+    del functions
+    assert gone() is None

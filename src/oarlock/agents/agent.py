@@ -106,19 +106,19 @@ class Agent:
             LLMError: the model could not be asked.
             StepsExhaustedError: no answer within `max_iter` model calls.
         """
-        return drive(lambda runtime: execute_alone(runtime, self, task, context, tools)).raw
+        return drive(execute_alone, self, task, context, tools).raw
 
     async def aexecute_task(self, task: Task, context: str | None = None, tools: list[Any] | None = None) -> str:
         """Do one task from a coroutine; the same as `execute_task`."""
-        return (await drive_async(lambda runtime: execute_alone(runtime, self, task, context, tools))).raw
+        return (await drive_async(execute_alone, self, task, context, tools)).raw
 
     def kickoff(self, prompt: str) -> TaskOutput:
         """Answer one prompt without a crew, blocking; `str()` of the result is the text."""
-        return drive(lambda runtime: execute_alone(runtime, self, _prompted(self, prompt)))
+        return drive(execute_alone, self, _prompted(self, prompt))
 
     async def akickoff(self, prompt: str) -> TaskOutput:
         """Answer one prompt from a coroutine; the same as `kickoff`."""
-        return await drive_async(lambda runtime: execute_alone(runtime, self, _prompted(self, prompt)))
+        return await drive_async(execute_alone, self, _prompted(self, prompt))
 
 
 def _prompted(agent: Agent, prompt: str) -> Task:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -141,13 +141,13 @@ class Crew:
             BudgetExceededError: the run, or one of its agents, has used up its budget.
             OarlockError: a model could not be asked, or gave no answer.
         """
-        return drive(lambda runtime: self._run(runtime, inputs, user, on_event))
+        return drive(self._run, inputs, user, on_event)
 
     async def akickoff(
         self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
     ) -> CrewOutput:
         """Run the crew on the running event loop, beside any number of other runs; see `kickoff`."""
-        return await drive_async(lambda runtime: self._run(runtime, inputs, user, on_event))
+        return await drive_async(self._run, inputs, user, on_event)
 
     kickoff_async = akickoff
 
@@ -170,11 +170,11 @@ class Crew:
 
     kickoff_for_each_async = akickoff_for_each
 
-    async def _run(
+    def _run(
         self, runtime: Runtime, inputs: Mapping[str, Any] | None, user: Any, on_event: Listener | None
-    ) -> CrewOutput:
+    ) -> Coroutine[Any, Any, CrewOutput]:
         loud = tuple(agent.role for agent in self.agents if agent.verbose)
-        return await run_crew(runtime, self, inputs, listener(self.verbose, loud, on_event), user)
+        return run_crew(runtime, self, inputs, listener(self.verbose, loud, on_event), user)
 
 
 def _all_of(kind: type[Any], name: str, given: object) -> list[Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import functools
 
 from oarlock.agents.prompts import ANSWER_NOW
 from oarlock.agents.work import Work
 from oarlock.contract.errors import StepsExhaustedError
 from oarlock.contract.reply import Reply, ToolCall
 from oarlock.runtime import Job
-from oarlock.tools import ToolAnswer, guarded_functions, run_tool
+from oarlock.tools import FunctionsOnDemand, ToolAnswer, run_tool
 
 __all__ = ["run_native"]
 
@@ -22,10 +22,10 @@ async def run_native(work: Work) -> str:
     Raises:
         StepsExhaustedError: even the last turn brought no answer.
     """
-    schemas = tuple(tool.schema for tool in work.tools.values())
-    failures: Counter[tuple[str, str]] = Counter()
+    schemas = tuple([tool.schema for tool in work.tools.values()])
+    failures: dict[tuple[str, str], int] = {}
     while work.turns_left > 1 and max(failures.values(), default=0) < _SAME_FAILURE:
-        functions = guarded_functions(work.tools)  # for an LLM that runs tools itself; counts anew for each call
+        functions = FunctionsOnDemand(work.tools)  # for an LLM that runs tools itself; counts anew for each call
         reply = await work.ask(tools=schemas, available_functions=functions)
         if not reply.tool_calls:
             return await work.finished(reply.text)
@@ -35,15 +35,17 @@ async def run_native(work: Work) -> str:
             await work.acted(call.name, call.arguments, answer.text, reply.text)
             if answer.result_as_answer and not answer.failed:
                 return await work.finished(answer.text)
-            failures[call.name, call.arguments] += answer.failed
+            if answer.failed:
+                failures[call.name, call.arguments] = failures.get((call.name, call.arguments), 0) + 1
     return await answer_now(work)
 
 
 async def _run_tools(work: Work, reply: Reply) -> list[ToolAnswer]:
-    def job(number: int, call: ToolCall) -> Job[ToolAnswer]:
-        return lambda: run_tool(work.runtime, work.tools, call, idempotency_key=work.tool_key(number))
+    return await work.runtime.gather(*[_job(work, number, call) for number, call in enumerate(reply.tool_calls)])
 
-    return await work.runtime.gather(*(job(number, call) for number, call in enumerate(reply.tool_calls)))
+
+def _job(work: Work, number: int, call: ToolCall) -> Job[ToolAnswer]:
+    return functools.partial(run_tool, work.runtime, work.tools, call, idempotency_key=work.tool_key(number))
 
 
 async def answer_now(work: Work) -> str:

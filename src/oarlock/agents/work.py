@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -70,7 +71,8 @@ class Work:
             emit(CallStarted(model=model, messages=len(self.messages)))
         started = self.runtime.now()
         try:
-            reply = await self.runtime.step("model", model, lambda: self.llm.handle_request(self.runtime, request))
+            job = functools.partial(self.llm.handle_request, self.runtime, request)
+            reply = await self.runtime.step("model", model, job)
         except OarlockError as error:
             emit(CallFailed(model=model, seconds=self.runtime.now() - started, error=error))
             raise

@@ -27,9 +27,16 @@ def accepted(method: Callable[..., Any], request: Request) -> dict[str, Any]:
     page = {
         "tools": list(request.tools) or None,
         "callbacks": request.callbacks,
-        "available_functions": request.available_functions,
+        "available_functions": _made(request.available_functions)
+        if anything or "available_functions" in names
+        else None,
     }
     taken = {name: value for name, value in {**request.extras, **page}.items() if name in names}
     if anything:
         taken |= {name: value for name, value in page.items() if name not in names and value is not None}
     return taken
+
+
+def _made(functions: Any) -> Any:
+    """Return functions as a dict, where they are only made on demand: here is somebody who takes them."""
+    return functions.as_dict() if hasattr(functions, "as_dict") else functions

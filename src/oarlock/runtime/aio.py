@@ -22,27 +22,21 @@ class AsyncRuntime(SystemClock):
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def invoke(
+    def invoke(
         self,
         sync: Callable[..., Any] | None,
         async_: Callable[..., Awaitable[Any]] | None,
         *args: Any,
         deadline: float | None = None,
         pool: ThreadPool | None = None,
-    ) -> Any:
+    ) -> Awaitable[Any]:
+        # No coroutine where the awaitable itself will do: each frame that waits costs memory and the collector's time.
         if async_ is not None:
-            if deadline is None:
-                return await async_(*args)
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await async_(*args)
+            return async_(*args) if deadline is None else _within(deadline, async_, *args)
         assert sync is not None, "nothing to call"
         if pool is None:
-            return sync(*args)
-        future = run_in_thread(pool, sync, args)
-        if deadline is None:
-            return await future
-        async with asyncio.timeout(deadline - time.monotonic()):
-            return await future
+            return _in_place(sync, *args)
+        return _in_thread(pool, sync, args) if deadline is None else _within(deadline, run_in_thread, pool, sync, args)
 
     async def wait(self, promise: Promise[T], deadline: float | None = None) -> T:
         waiting = asyncio.shield(asyncio.wrap_future(promise))
@@ -65,8 +59,21 @@ class AsyncRuntime(SystemClock):
                 task.exception()  # counts as seen: only the first failure is raised, and asyncio logs no other
         return [task.result() for task in tasks]
 
-    async def step(self, kind: str, name: str, job: Job[T]) -> T:
-        return await job()
+    def step(self, kind: str, name: str, job: Job[T]) -> Awaitable[T]:
+        return job()
+
+
+async def _within(deadline: float, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    async with asyncio.timeout(deadline - time.monotonic()):
+        return await call(*args)
+
+
+async def _in_thread(pool: ThreadPool, call: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    return await run_in_thread(pool, call, args)
+
+
+async def _in_place(call: Callable[..., Any], *args: Any) -> Any:
+    return call(*args)
 
 
 ASYNC = AsyncRuntime()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -42,16 +42,20 @@ def current_async() -> Runtime:
     return ASYNC
 
 
-def drive(core: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
-    """Run a function of the core from blocking code."""
+def drive(core: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+    """Run a function of the core, given a runtime and these arguments, from blocking code."""
     runtime = current_blocking()
-    return runtime.run(core(runtime))
+    return runtime.run(core(runtime, *args))
 
 
-async def drive_async(core: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
-    """Run a function of the core from a coroutine on the running event loop."""
+def drive_async(core: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Awaitable[T]:
+    """Run a function of the core, given a runtime and these arguments, from a coroutine on the running event loop."""
     override = _override.get()
-    return override.run(core(override)) if override is not None else await core(current_async())
+    return core(current_async(), *args) if override is None else _driven(override, core(override, *args))
+
+
+async def _driven(runtime: Driver, work: Coroutine[Any, Any, T]) -> T:
+    return runtime.run(work)
 
 
 @contextmanager

@@ -35,14 +35,14 @@ class Runtime(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
-    async def invoke(
+    def invoke(
         self,
         sync: Callable[..., Any] | None,
         async_: Callable[..., Awaitable[Any]] | None,
         *args: Any,
         deadline: float | None = None,
         pool: ThreadPool | None = None,
-    ) -> Any:
+    ) -> Awaitable[Any]:
         """Call something from outside the core, in the colour that suits, and return its result.
 
         Args:
@@ -60,5 +60,5 @@ class Runtime(Protocol):
     async def gather(self, *jobs: Job[T]) -> list[T]:
         """Run jobs side by side; return their results in order, or raise the first failure once all have ended."""
 
-    async def step(self, kind: str, name: str, job: Job[T]) -> T:
+    def step(self, kind: str, name: str, job: Job[T]) -> Awaitable[T]:
         """Run one step that a durable engine may record and replay, such as a model call or a tool call."""

@@ -6,11 +6,12 @@ from oarlock.tools.base import BaseTool
 from oarlock.tools.calls import ToolAnswer, ToolTimeoutError, run_tool
 from oarlock.tools.collect import as_tool, tools_by_name
 from oarlock.tools.function import FunctionTool, tool
-from oarlock.tools.guard import GuardedFunctions, guarded_functions
+from oarlock.tools.guard import FunctionsOnDemand, GuardedFunctions, guarded_functions
 
 __all__ = [
     "BaseTool",
     "FunctionTool",
+    "FunctionsOnDemand",
     "GuardedFunctions",
     "ToolAnswer",
     "ToolTimeoutError",

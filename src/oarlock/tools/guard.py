@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from oarlock.contract.errors import StepsExhaustedError
@@ -21,27 +21,12 @@ Function = Callable[..., str]
 class GuardedFunctions(dict[str, Function]):
     """Functions by name, for one model call; see `guarded_functions`."""
 
+    __slots__ = ("_missed",)
+
     def __init__(self, tools: Mapping[str, BaseTool], limit: int) -> None:
-        super().__init__({name: self._function(tool) for name, tool in tools.items()})
-        self._limit = limit
-        self._calls = itertools.count(1)  # counts right in threads too
-        self._unknown = itertools.count(1)
-
-    def _function(self, tool: BaseTool) -> Function:
-        def function(*args: Any, **kwargs: Any) -> str:
-            self._count(self._calls, "The model's own code ran tools {} times within one model call without an answer.")
-            return _run(tool, args, kwargs).text
-
-        function.__name__ = function.__qualname__ = tool.function_name
-        function.__doc__ = tool.description
-        return function
-
-    def _count(self, counter: itertools.count[int], sentence: str) -> None:
-        if next(counter) > self._limit:
-            raise StepsExhaustedError(sentence.format(self._limit))
-
-    def _missed(self) -> None:
-        self._count(self._unknown, "The model asked {} times within one model call for tools that do not exist.")
+        called = _limited(limit, "The model's own code ran tools {} times within one model call without an answer.")
+        super().__init__({name: _function(tool, called) for name, tool in tools.items()})
+        self._missed = _limited(limit, "The model asked {} times within one model call for tools that do not exist.")
 
     def __contains__(self, name: object) -> bool:
         there = super().__contains__(name)
@@ -57,6 +42,48 @@ class GuardedFunctions(dict[str, Function]):
     def get(self, name: str, default: Any = None) -> Any:
         """Return the function of this name, or the default; counts as a look-up."""
         return self[name] if name in self else default  # noqa: SIM401  `get` is this one
+
+
+class FunctionsOnDemand(Mapping[str, Function]):
+    """What `guarded_functions` returns for these tools, made when first looked at: most LLMs never look.
+
+    Example:
+        >>> from oarlock.tools import tool, tools_by_name
+        >>> @tool
+        ... def add(a: int, b: int) -> int:
+        ...     '''Add two numbers.'''
+        ...     return a + b
+        >>> FunctionsOnDemand(tools_by_name([add]))["add"](a=1, b=2)
+        '3'
+    """
+
+    __slots__ = ("_made", "_tools")
+
+    def __init__(self, tools: Mapping[str, BaseTool]) -> None:
+        self._tools = tools
+        self._made: GuardedFunctions | None = None
+
+    def as_dict(self) -> GuardedFunctions:
+        """Return the functions, always the same ones."""
+        if self._made is None:
+            self._made = guarded_functions(self._tools)
+        return self._made
+
+    def __getitem__(self, name: str) -> Function:
+        return self.as_dict()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.as_dict()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the function of this name, or the default; counts as a look-up."""
+        return self.as_dict().get(name, default)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tools)
+
+    def __len__(self) -> int:
+        return len(self._tools)
 
 
 def guarded_functions(tools: Mapping[str, BaseTool], *, limit: int = 25) -> GuardedFunctions:
@@ -88,6 +115,27 @@ def guarded_functions(tools: Mapping[str, BaseTool], *, limit: int = 25) -> Guar
         "Error: 'add' was not run: wrong arguments: 'a': Input should be a valid integer, not a string."
     """
     return GuardedFunctions(tools, limit)
+
+
+def _function(tool: BaseTool, called: Callable[[], None]) -> Function:
+    def function(*args: Any, **kwargs: Any) -> str:
+        called()
+        return _run(tool, args, kwargs).text
+
+    function.__name__ = function.__qualname__ = tool.function_name
+    function.__doc__ = tool.description
+    return function
+
+
+def _limited(limit: int, sentence: str) -> Callable[[], None]:
+    """Return a function that raises when it is called more often than that."""
+    numbers = itertools.count(1)  # counts right in threads too
+
+    def count() -> None:
+        if next(numbers) > limit:
+            raise StepsExhaustedError(sentence.format(limit))
+
+    return count
 
 
 def _run(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolAnswer:
