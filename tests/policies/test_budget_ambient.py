@@ -130,6 +130,14 @@ def test_nested_budgets_all_count_and_none_exceeds_the_one_around() -> None:
     assert inner.spent.requests == 4
 
 
+def test_leaving_undoes_the_last_entering() -> None:
+    one, other = Budget(requests=1), Budget(requests=1)
+    with one, other:
+        with one:
+            assert current_call().budgets == (one, other, one)
+        assert current_call().budgets == (one, other)
+
+
 class Voter(BaseLLM):
     """Asks another model several times for one answer."""
 

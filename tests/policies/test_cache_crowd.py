@@ -159,6 +159,13 @@ async def test_a_blocking_call_on_the_event_loops_own_thread_asks_for_itself() -
     assert await task == "slow"
 
 
+def test_nobody_waits_for_the_reader_of_a_stream() -> None:
+    llm = ScriptedLLM(["one two", "three"]).with_policies(Cache())
+    with llm.stream("Hi") as stream, ThreadPoolExecutor(1) as pool:
+        assert str(next(stream)) == "one "
+        assert pool.submit(llm.call, "Hi").result(10) == "three"
+
+
 @pytest.mark.parametrize("colour", ["blocking", "async"])
 async def test_a_question_inside_itself_does_not_wait_for_itself(colour: str) -> None:
     class Again(BaseLLM):

@@ -77,6 +77,15 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("\ud800", "?"), ("\ud83d\ude00", "\U0001f600"), ("1", 1), (1, 1.0), (None, "")]
+)
+def test_what_looks_alike_has_another_key(one: Any, other: Any) -> None:
+    first, second = (key_of(LLM, Request(messages=[{"role": "user", "content": text}])) for text in (one, other))
+    assert None not in (first, second)
+    assert first != second
+
+
 def test_every_field_is_in_the_key_or_known_not_to_matter() -> None:
     """A new field of `Request` belongs into one list or the other."""
     counted = {"messages", "tools", "stop", "temperature", "max_tokens", "json_schema", "extras"}

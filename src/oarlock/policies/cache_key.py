@@ -28,9 +28,8 @@ def key_of(llm: BaseLLM | None, request: Request, *parts: Any) -> str | None:
     llm = _bare(llm)
     if request.available_functions and _runs_functions(llm):
         return None  # the tools that it runs itself are part of the answer, and must be run
-    user = current_call().user
     try:
-        whole = _canonical([_settings(llm), _question(request), type(user).__name__, user, *parts])
+        whole = _canonical([_settings(llm), _question(request), current_call().user, *parts])
     except (TypeError, ValueError, RecursionError):  # no JSON, a circle, nested too deep
         return None
     return hashlib.sha256(whole).hexdigest()
