@@ -345,11 +345,11 @@ def test_learn_is_yes_or_no() -> None:
 
 def test_it_explains_itself() -> None:
     assert RateLimit(600, 90_000, max_wait=5).explain() == (
-        "RateLimit lets at most 600 requests (30 at once) and 90,000 tokens pass a minute, fewer where the endpoint says so; "
+        "Lets at most 600 requests (30 at once) and 90,000 tokens pass a minute, fewer where the endpoint says so; "
         "the others wait in line for up to 5 s."
     )
     assert RateLimit(tokens_per_minute=9, learn=False).explain() == (
-        "RateLimit lets at most 9 tokens pass a minute; the others wait in line."
+        "Lets at most 9 tokens pass a minute; the others wait in line."
     )
 
 

@@ -187,7 +187,13 @@ def test_a_429_without_a_hint_takes_it_from_the_limit_that_is_spent() -> None:
 def answering(**headers: str) -> Raw:
     body = json.dumps({"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]})
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    head = ["HTTP/1.1 200 OK", "content-type: application/json", f"content-length: {len(body)}", *lines]
+    head = [
+        "HTTP/1.1 200 OK",
+        "content-type: application/json",
+        "connection: close",
+        f"content-length: {len(body)}",
+        *lines,
+    ]
     return Raw("\r\n".join([*head, "", body]).encode())
 
 

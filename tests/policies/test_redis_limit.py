@@ -181,6 +181,49 @@ def test_what_the_endpoint_says_reaches_the_other_processes(url: str, told: Any)
         assert 38 < (caught.value.retry_after or 0) <= 40
 
 
+def test_a_hold_does_not_grow_by_being_asked_about(
+    url: str, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oarlock.policies.shared_gate._LONGEST_SLEEP", 0.01)
+    here, there = (RateLimit(600, store=url, key="a") for _ in range(2))
+    with pytest.raises(RateLimitError):
+        ScriptedLLM([limited(0.4)]).with_policies(here).call("Hi")
+    with server.client() as client:
+        before = client.hget("oarlock:limit:a", "hold")
+        assert echo(there).call("Hi") == echo(here).call("Hi") == "ok"
+        assert client.hget("oarlock:limit:a", "hold") == before
+
+
+async def test_one_whose_time_ends_in_line_is_told_so(url: str, server: RedisServer) -> None:
+    shared = RateLimit(60, burst=2, store=url, key="a", store_timeout=30)
+    patient, hurried = echo(shared), echo(shared, Deadline(0.3))
+    await patient.acall("Hi")
+    server.freeze()
+    try:
+        first = asyncio.ensure_future(patient.acall("Hi"))
+        while not shared._gate.line:
+            await asyncio.sleep(0)
+        with pytest.raises(RateLimitError, match="time for this request was up"):
+            await hurried.acall("Hi")
+    finally:
+        server.thaw()
+    assert await first == "ok"
+
+
+async def test_those_behind_a_large_request_fail_at_once_where_it_takes_too_long(url: str) -> None:
+    limit = fixed_estimate(RateLimit(tokens_per_minute=6000, store=url, key="a"), lambda request: 1500)
+    patient, hurried = echo(limit), echo(limit, Deadline(5))
+    await patient.acall("Hi")
+    first = asyncio.ensure_future(patient.acall("Hi"))
+    while limit._gate._last is None:
+        await asyncio.sleep(0.01)
+    with pytest.raises(RateLimitError) as caught:
+        await hurried.acall("Hi")
+    assert 10 < (caught.value.retry_after or 0) < 25
+    first.cancel()
+    await asyncio.wait([first])
+
+
 def test_a_long_hint_fails_calls_at_once_in_all_processes(url: str) -> None:
     here, there = (RateLimit(600, store=url, key="a") for _ in range(2))
     with pytest.raises(RateLimitError):
@@ -305,7 +348,7 @@ def test_the_deadline_ends_the_wait_for_redis(url: str, server: RedisServer) -> 
 def test_explain_says_where_and_with_whom() -> None:
     limit = RateLimit(600, store="redis://:secret@db.example.com:6380/1", key="prod")
     assert limit.explain() == (
-        "RateLimit lets at most 600 requests (30 at once) pass a minute, together with all who share 'prod' at "
+        "Lets at most 600 requests (30 at once) pass a minute, together with all who share 'prod' at "
         "redis://db.example.com:6380/1, fewer where the endpoint says so; the others wait in line."
     )
 

@@ -148,6 +148,38 @@ def test_an_answer_is_not_lost_with_redis(server: RedisServer) -> None:
 
 
 @needs_redis
+def test_once_redis_is_lost_the_others_settle_nothing(server: RedisServer, runtime: VirtualRuntime) -> None:
+    limit = fixed_estimate(RateLimit(600, 9000, store=server.url, key="a"), lambda request: 10)
+    llm = ScriptedLLM([tokens(20)] * 3, latency=0.1).with_policies(limit)
+
+    async def whole() -> Any:
+        async def stop() -> None:
+            await runtime.sleep(0.05)
+            server.stop()
+
+        return await runtime.gather(*[lambda: llm.acall("Hi")] * 3, stop)  # type: ignore[list-item]
+
+    with runtime:
+        assert runtime.run(whole())[:3] == ["ok"] * 3
+
+
+@needs_redis
+@pytest.mark.parametrize("used", [0, 500])
+def test_a_key_that_was_overwritten_meanwhile_takes_no_answer_away(server: RedisServer, used: int) -> None:
+    said = (EndpointLimit(unit="any", remaining=0, resets_in=30),)
+    limit = fixed_estimate(RateLimit(600, 9000, store=server.url, key="a"), lambda request: 10)
+
+    class Overwriting(ScriptedLLM):
+        def complete(self, request: Any) -> Any:
+            with server.client() as client:
+                client.set("oarlock:limit:a", "something")
+            return super().complete(request)
+
+    reply = Reply(text="ok", usage=tokens(used).usage, limits=said)
+    assert Overwriting([reply]).with_policies(limit).call("Hi") == "ok"
+
+
+@needs_redis
 def test_a_hold_that_redis_could_not_be_told_of_is_told_later(server: RedisServer, runtime: VirtualRuntime) -> None:
     limit = RateLimit(600, store=server.url, key="a")
     other = RateLimit(600, max_wait=0, store=server.url, key="a")
@@ -302,6 +334,11 @@ def test_what_is_no_redis_that_we_can_use(data: bytes, words: str) -> None:
         echo(RateLimit(600, store=url, key="a", store_timeout=1)).call("Hi")
     assert caught.value.code == "limit_store"
     assert caught.value.retryable is (words == LOST)
+
+
+def test_a_strange_answer_to_the_script_is_told() -> None:
+    with answering(b"+OK\r\n+OK\r\n") as url, pytest.raises(ConnectionFailedError, match="not answer as a Redis does"):
+        echo(RateLimit(600, store=f"{url}?protocol=2", key="a", store_timeout=1)).call("Hi")
 
 
 def test_an_http_server_is_no_redis() -> None:

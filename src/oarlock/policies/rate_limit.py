@@ -72,7 +72,7 @@ class RateLimit:
         >>> RateLimit(requests_per_minute=60, tokens_per_minute=90_000)
         RateLimit(requests_per_minute=60, tokens_per_minute=90000)
         >>> print(RateLimit(requests_per_minute=600).explain())
-        RateLimit lets at most 600 requests (30 at once) pass a minute, fewer where the endpoint says so; the others wait in line.
+        Lets at most 600 requests (30 at once) pass a minute, fewer where the endpoint says so; the others wait in line.
     """
 
     rank: ClassVar[int] = 50
@@ -194,7 +194,7 @@ class RateLimit:
         shared = "" if self._store_url is None else f", together with all who share {self.key!r} at {self.store}"
         slower = ", fewer where the endpoint says so" if self.learn else ""
         waits = "" if self.max_wait is None else f" for up to {self.max_wait:g} s"
-        return f"RateLimit lets at most {' and '.join(limits)} pass a minute{shared}{slower}; the others wait in line{waits}."
+        return f"Lets at most {' and '.join(limits)} pass a minute{shared}{slower}; the others wait in line{waits}."
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name, default in _DEFAULTS.items() if getattr(self, name) != default}

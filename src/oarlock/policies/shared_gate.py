@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from oarlock.contract.errors import ConnectionFailedError
+from oarlock.contract.errors import ConnectionFailedError, RateLimitError
 from oarlock.contract.events import Waiting
 from oarlock.contract.request import Request
 from oarlock.policies.gcra import interval
 from oarlock.policies.line import Line, Waiter
 from oarlock.policies.local_gate import LocalGate, LocalPass
-from oarlock.policies.quota import PERIOD, Quota, latest_start, refuse_long_wait, too_long
+from oarlock.policies.quota import PERIOD, Quota, latest_start, refuse_long_wait
 from oarlock.policies.redis_store import RedisStore, SharedPass, StoreAnswer
 from oarlock.runtime import Runtime
 
@@ -87,7 +87,10 @@ class SharedGate:
             if start > now:
                 request.emit(Waiting(cause="rate_limit", seconds=start - now))
             if not await self.line.wait(runtime, waiter, latest):
-                raise too_long(self._at_least(runtime.now(), 0, tokens) - runtime.now())
+                raise RateLimitError(
+                    f"The time for this request was up after {runtime.now() - now:.1f} s in line for the rate limit.",
+                    retryable=False,
+                )
             passed = await self._ask(runtime, request, waiter, latest, told=start > now)
         finally:
             self.line.leave(waiter, runtime.now())
@@ -113,9 +116,10 @@ class SharedGate:
             now = runtime.now()
             turn = now + answer.wait if turn is None else turn
             start = max(turn, now + answer.wait)
-            with self._lock:
-                self._last = now, answer
-                self._held_until = max(self._held_until, now + answer.held)
+            self._last = now, answer
+            if answer.held > 0:
+                self.hold(now + answer.held)
+                self._told_until = self._held_until
             refuse_long_wait(now, start, latest, self._held_until)
             if not told:
                 request.emit(Waiting(cause="rate_limit", seconds=start - now))
@@ -126,16 +130,15 @@ class SharedGate:
     async def _answer(self, runtime: Runtime, request: Request, tokens: int, most: float) -> StoreAnswer | None:
         now = runtime.now()
         if now >= self._lost_until:
-            told = self._held_until
+            told, hold = self._news(now)
             try:
                 answer = await self._store.take(
-                    runtime, self._quota, tokens, most=most, hold=told - now, deadline=request.deadline
+                    runtime, self._quota, tokens, most=most, hold=hold, deadline=request.deadline
                 )
             except ConnectionFailedError as error:
                 self._lose(runtime.now(), error)
             else:
-                with self._lock:
-                    self._told_until, self._loss = max(self._told_until, told), None
+                self._told_until, self._loss = told, None
                 return answer
         if self._spare is not None:
             return None
@@ -168,19 +171,19 @@ class SharedGate:
     async def settle(self, runtime: Runtime, granted: SharedPass | LocalPass, used: int) -> None:
         """Correct what was reserved for a request to what it used."""
         if not isinstance(granted, SharedPass):
-            if self._spare is not None:
-                await self._spare.settle(runtime, granted, used)
+            assert self._spare is not None
+            await self._spare.settle(runtime, granted, used)
             return
         now = runtime.now()
-        if self._quota.tokens is None or now < self._lost_until:
+        if now < self._lost_until:
             return  # it then counts as estimated
-        told = self._held_until
+        told, hold = self._news(now)
         try:
-            await self._store.settle(runtime, self._quota, granted, used, hold=told - now)
+            await self._store.settle(runtime, self._quota, granted, used, hold=hold)
         except ConnectionFailedError as error:
             self._lose_quietly(runtime.now(), error)
         else:
-            self._told_until = max(self._told_until, told)
+            self._told_until = told
 
     def hold(self, until: float) -> None:
         """Let nobody in this process through before then; `tell` lets the others know."""
@@ -191,15 +194,24 @@ class SharedGate:
 
     async def tell(self, runtime: Runtime) -> None:
         """Tell the store of a hold that it does not know yet."""
-        now, told = runtime.now(), self._held_until
-        if told <= max(now, self._told_until) or now < self._lost_until:
+        now = runtime.now()
+        told, hold = self._news(now)
+        if hold <= 0 or now < self._lost_until:
             return
         try:
-            await self._store.hold(runtime, told - now)
+            await self._store.hold(runtime, hold)
         except ConnectionFailedError as error:
             self._lose_quietly(runtime.now(), error)
         else:
-            self._told_until = max(self._told_until, told)
+            self._told_until = told
+
+    def _news(self, now: float) -> tuple[float, float]:
+        """Return until when to hold, and for how many seconds that is if the store does not know it yet, else 0.
+
+        What it knows is not told again: with the way there and back it would grow each time.
+        """
+        until = self._held_until
+        return until, (until - now if until > self._told_until else 0.0)
 
     def _lose_quietly(self, now: float, loss: ConnectionFailedError) -> None:
         """Note a loss that must not take away the answer which is there already."""
