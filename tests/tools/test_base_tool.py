@@ -238,3 +238,20 @@ def test_copies_and_pickles() -> None:
     assert plain.run(x=1) == 1
     assert copy.deepcopy(plain).key == pickle.loads(pickle.dumps(plain)).key == "k"
     assert repr(plain) == "Plain(name='Plain')"
+
+
+def test_a_schema_follows_changes_of_the_tool() -> None:
+    class Add(BaseTool):
+        """Add two numbers."""
+
+        def _run(self, a: int) -> int:
+            return a
+
+    add = Add()
+    first = add.schema
+    assert add.schema == first
+    add.description = "Add up."
+    assert add.schema["function"]["description"] == "Add up."
+    add.name = "Sum"
+    assert add.schema["function"]["name"] == "sum"
+    assert first["function"]["name"] == "add"

@@ -26,7 +26,7 @@ async def run_native(work: Work) -> str:
     failures: dict[tuple[str, str], int] = {}
     while work.turns_left > 1 and max(failures.values(), default=0) < _SAME_FAILURE:
         functions = FunctionsOnDemand(work.tools)  # for an LLM that runs tools itself; counts anew for each call
-        reply = await work.ask(tools=schemas, available_functions=functions)
+        reply = await work.ask(tools=schemas, functions=functions)
         if not reply.tool_calls:
             return await work.finished(reply.text)
         work.messages.append(reply.as_message())

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["execute_alone", "run_crew"]
 
 _log = logging.getLogger("oarlock.agents")
+_NO_BUDGET = nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +115,9 @@ async def run_crew(
         emit(RunStarted(run_id=run_id, tasks=len(assignments)))
         outputs: dict[int, TaskOutput] = {}
         try:
-            for number, assignment in enumerate(assignments, 1):
+            for assignment in assignments:
                 context = _context(assignment.task, outputs)
-                output = await execute(runtime, assignment, context, number)
+                output = await execute(runtime, assignment, context, len(outputs) + 1)
                 outputs[id(assignment.task)] = output
                 if crew.task_callback:
                     await call_back(runtime, crew.task_callback, output)
@@ -210,7 +211,7 @@ def _fresh(budget: Budget | None) -> Budget | None:
 
 
 def _within(budget: Budget | None) -> AbstractContextManager[object]:
-    return nullcontext() if budget is None else budget
+    return _NO_BUDGET if budget is None else budget
 
 
 def _context(task: Task, outputs: Mapping[int, TaskOutput]) -> str:

@@ -14,7 +14,7 @@ from oarlock.contract.errors import OarlockError
 from oarlock.contract.estimates import with_usage
 from oarlock.contract.events import CallFailed, CallFinished, CallStarted
 from oarlock.contract.llm import BaseLLM
-from oarlock.contract.messages import Message
+from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
 from oarlock.runtime import Runtime, ThreadPool
@@ -62,10 +62,18 @@ class Work:
         """How many model calls are left, the last of which must answer."""
         return self.max_iter - self.calls
 
-    async def ask(self, **changes: Any) -> Reply:
+    async def ask(
+        self,
+        *,
+        tools: tuple[ToolSchema, ...] = (),
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        stop: tuple[str, ...] = (),
+    ) -> Reply:
         """Ask the model about the conversation so far."""
         self.calls += 1
-        request = Request(messages=tuple(self.messages), extras=self.extras, **changes)
+        request = Request(
+            messages=tuple(self.messages), tools=tools, stop=stop, available_functions=functions, extras=self.extras
+        )
         model, watched = self.llm.model, current_call().listener is not None
         if watched:
             emit(CallStarted(model=model, messages=len(self.messages)))

@@ -163,7 +163,11 @@ class BaseTool:
         name, description, parameters = self.function_name, self.description, self.arguments.parameters
         if not description or not description.strip():
             raise ToolError(f"The tool {name!r} needs a description (a docstring will do): a model goes by it.")
-        return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+        function = {"name": name, "description": description, "parameters": parameters}
+        known: dict[str, Any] | None = self.__dict__.get("_oarlock_schema")
+        if known is None or known["function"] != function:  # its name and description may be changed at any time
+            known = self.__dict__["_oarlock_schema"] = {"type": "function", "function": function}
+        return known
 
     @property
     def arguments(self) -> Arguments:
