@@ -23,7 +23,7 @@ class RedisServer:
         self._folder = folder
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
@@ -68,7 +68,7 @@ class RedisServer:
         return redis.Redis(port=self.port, socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     while True:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from policy_helpers import Watch, fixed_estimate, most_in_a_window, tokens
-from redis_helpers import RedisServer, needs_redis
+from redis_helpers import RedisServer, free_port, needs_redis
 
 from oarlock.contract.errors import ConfigurationError, ConnectionFailedError, LLMTimeoutError, RateLimitError
 from oarlock.contract.reply import EndpointLimit, Reply
@@ -319,6 +320,24 @@ def test_a_wrong_password_is_told_at_once(tmp_path: Path, sign_in: str) -> None:
         del store, sign_in
         frames = traceback.TracebackException.from_exception(error, capture_locals=True)
         assert CANARY not in "".join(frames.format())
+    finally:
+        server.stop()
+
+
+def test_tls_is_checked(tmp_path: Path) -> None:
+    authority, port = trustme.CA(), free_port()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_pem.write_to_path(tmp_path / "key")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "certificate")
+    authority.cert_pem.write_to_path(tmp_path / "authority")
+    files = {"cert-file": "certificate", "key-file": "key", "ca-cert-file": "authority"}
+    options = [word for name, file in files.items() for word in (f"--tls-{name}", str(tmp_path / file))]
+    server = RedisServer(tmp_path, "--tls-port", str(port), "--tls-auth-clients", "no", *options)
+    try:
+        trusted = RateLimit(60, store=f"rediss://localhost:{port}?ssl_ca_certs={tmp_path / 'authority'}", key="a")
+        assert echo(trusted).call("Hi") == "ok"
+        with pytest.raises(ConnectionFailedError, match="CERTIFICATE_VERIFY_FAILED"):
+            echo(RateLimit(60, store=f"rediss://localhost:{port}", key="a")).call("Hi")
     finally:
         server.stop()
 
