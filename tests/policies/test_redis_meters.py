@@ -245,12 +245,25 @@ def test_keys_expire_by_themselves(meters: Meters) -> None:
     assert meters.client.pttl("oarlock:limit:test") > 1_000_000
 
 
+def test_a_clock_that_is_set_back_keeps_nobody_waiting_longer(meters: Meters) -> None:
+    meters.reset(Quota(requests=60, tokens=100, given_burst=1))
+    meters.take(25)
+    meters.hold(5)
+    before = meters.take(25)
+    meters.now -= 3_600_000_000
+    for _ in range(2):
+        assert meters.take(25) == before
+    meters.now += round(before.wait * 1e6)
+    assert meters.take(25).passed is not None
+
+
 def test_state_is_one_small_hash(meters: Meters) -> None:
     meters.reset(Quota(requests=6000, tokens=1_000_000))
     for _ in range(200):
         meters.settle(meters.take_as_soon_as_possible(1000), 900)
     assert set(meters.client.keys("*")) == {b"clock", b"oarlock:limit:test"}
-    assert set(meters.client.hgetall("oarlock:limit:test")) == {b"requests", b"tokens", b"spared", b"hold", b"turn"}
+    names = {b"requests", b"tokens", b"hold", b"turn", b"seen", b"spared"}
+    assert set(meters.client.hgetall("oarlock:limit:test")) == names
 
 
 def test_times_stay_whole_microseconds(meters: Meters) -> None:

@@ -7,6 +7,7 @@ One hash for each quota, all times in microseconds of Redis' own clock, as whole
     hold                until when nobody may pass
     turn                the last turn that was given to somebody who waits; the next is as far behind it as the meter
                         that makes them wait needs
+    seen                the newest time; if the clock was set back by more than a second, so are all others
 
 `settle` gives back only what surely was still in the meter: it drains `at` its ticket's time at the earliest, less what
 others were given back since. So every later pass would have found the meter filled without it too, and the windows hold
@@ -21,11 +22,13 @@ __all__ = ["HOLD", "SETTLE", "TAKE"]
 _STATE = """
 local key, clock = KEYS[1], redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
-local names = {'requests', 'tokens', 'spared', 'hold', 'turn'}
+local names = {'requests', 'tokens', 'hold', 'turn', 'seen', 'spared'}
 local values, state = redis.call('HMGET', key, unpack(names)), {}
 for index, name in ipairs(names) do
   state[name] = tonumber(values[index] or 0) or 0
 end
+local back = state.seen - now
+state.seen = now
 local function text(number)
   return string.format('%.0f', number)
 end
@@ -38,6 +41,12 @@ local function save()
   end
   redis.call('HSET', key, unpack(fields))
   redis.call('PEXPIRE', key, text((last - now) / 1000 + ARGV[1]))
+end
+if back > 1000000 then
+  for _, name in ipairs({'requests', 'tokens', 'hold', 'turn'}) do
+    if state[name] > 0 then state[name] = state[name] - back end
+  end
+  save()
 end
 if tonumber(ARGV[2]) > 0 and now + ARGV[2] > state.hold then
   state.hold = now + ARGV[2]
