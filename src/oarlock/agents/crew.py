@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.console import listener
@@ -16,8 +16,10 @@ from oarlock.agents.task import Task
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event
 from oarlock.contract.llm import BaseLLM
-from oarlock.policies import Budget
 from oarlock.runtime import Runtime, drive, drive_async
+
+if TYPE_CHECKING:
+    from oarlock.policies import Budget
 
 __all__ = ["Crew", "Process"]
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
 from oarlock.contract.llm import BaseLLM
-from oarlock.policies import Budget
 from oarlock.tools import BaseTool, tools_by_name
 
 T = TypeVar("T")
@@ -101,7 +100,11 @@ def check_llm(owner: str, name: str, llm: object) -> None:
 
 def check_budget(owner: str, budget: object) -> None:
     """Raise a ConfigurationError unless this is a budget, or nothing."""
-    if budget is not None and not isinstance(budget, Budget):
+    if budget is None:
+        return
+    from oarlock.policies import Budget  # only where there is one: loading it takes longer than a run
+
+    if not isinstance(budget, Budget):
         raise ConfigurationError(f"{owner}: budget must be a Budget, such as Budget(tokens=100_000), not {budget!r}.")
 
 
