@@ -13,6 +13,7 @@ from typing import Any
 
 from oarlock import ChatLLM, OarlockError, Reply, Request
 from oarlock.auth import BearerToken
+from oarlock.contract.errors import LLMError
 from oarlock.policies import Deadline, Retry
 from oarlock.testing import faults
 from oarlock.testing.endpoint import RecordedRequest
@@ -67,6 +68,8 @@ class Outcome:
     requests: list[RecordedRequest] = field(default_factory=list)
     connections: int = 0
     elsewhere: int = 0
+    retried: list[str] = field(default_factory=list)
+    llm: Any = None
 
     @property
     def word(self) -> str:
@@ -79,13 +82,19 @@ def tokens() -> Any:
     return lambda: f"{CANARY}{next(numbers)}"
 
 
-def llm_for(server: FaultServer, fault: Fault, transport: str) -> ChatLLM:
+def llm_for(server: FaultServer, outcome: Outcome, transport: str) -> ChatLLM:
+    fault = outcome.fault
     timeout, deadline = limits(fault)
+
+    def noted(error: LLMError) -> bool:
+        outcome.retried.append(str(error))
+        return error.retryable
+
     policies = [
         Deadline(deadline),
-        Retry(base_delay=0.01, max_delay=0.02, throttled_base_delay=0.01, throttled_max_delay=0.02),
+        Retry(base_delay=0.01, max_delay=0.02, throttled_base_delay=0.01, throttled_max_delay=0.02, retry_on=noted),
     ]
-    return ChatLLM(
+    outcome.llm = ChatLLM(
         "m",
         server.url,
         auth=BearerToken(tokens()),
@@ -94,6 +103,7 @@ def llm_for(server: FaultServer, fault: Fault, transport: str) -> ChatLLM:
         transport=transport,
         transport_options={"verify": server.ca_pem} if server.url.startswith("https") else None,
     )
+    return outcome.llm
 
 
 def request() -> Request:
@@ -103,7 +113,7 @@ def request() -> Request:
 def ask(fault: Fault, transport: str, *, stream: bool | None = None) -> Outcome:
     outcome = Outcome(fault=fault)
     with faults.serve(fault) as server:
-        llm = llm_for(server, fault, transport)
+        llm = llm_for(server, outcome, transport)
         started = time.monotonic()
         try:
             if fault.stream if stream is None else stream:
@@ -121,7 +131,7 @@ def ask(fault: Fault, transport: str, *, stream: bool | None = None) -> Outcome:
 async def aask(fault: Fault, transport: str, *, stream: bool | None = None) -> Outcome:
     outcome = Outcome(fault=fault)
     with faults.serve(fault) as server:
-        llm = llm_for(server, fault, transport)
+        llm = llm_for(server, outcome, transport)
         started = time.monotonic()
         try:
             if fault.stream if stream is None else stream:
@@ -163,6 +173,8 @@ def aask_all(chosen: list[Fault], transport: str, *, stream: bool | None = None)
         for some, at_once in _batches(chosen):
             room = asyncio.Semaphore(at_once)
             done += await asyncio.gather(*(limited(fault, room) for fault in some))
+        for outcome in done:  # the loop would end before it saw the server's end of an idle TLS connection
+            await outcome.llm._transport.aclose()
         return done
 
     return {outcome.fault.name: outcome for outcome in asyncio.run(all_of_them())}
@@ -178,7 +190,7 @@ def problems(outcome: Outcome) -> list[str]:
         found.append(f"took {outcome.seconds:.1f} s")
     sent = outcome.connections if fault.at == "accept" else len(outcome.requests)
     if sent > fault.requests:
-        found.append(f"sent {sent} requests, at most {fault.requests} were right")
+        found.append(f"sent {sent} requests, at most {fault.requests} were right, after {outcome.retried}")
     if outcome.elsewhere:
         found.append("connected to another origin")
     if any("cookie" in request.headers for request in outcome.requests):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from oarlock.testing.faults import answers
 from oarlock.testing.faults.catalog import ANSWER
@@ -15,6 +16,7 @@ fault = partial(_fault, group="connection")
 
 LOST = "ConnectionFailedError"
 LATE = "LLMTimeoutError"
+_NOBODYS = "This answer belongs to nobody."
 _HALF = answers.encoded(answers.completion())[:60]
 
 
@@ -150,13 +152,17 @@ def resets_what_it_kept(connection: Connection) -> None:
 
 @fault("Answers twice at once; the second answer belongs to no request.")
 def answers_twice(connection: Connection) -> None:
-    connection.answer()
-    connection.answer(answers.completion(answers.message("This answer belongs to nobody.")))
-    connection.wait(0.05)
+    connection.send(_whole(answers.message()) + _whole(answers.message(_NOBODYS)))
+    connection.reusable = True
 
 
 @fault("Sends an unasked-for answer on the kept connection before the next request.")
 def answers_unasked(connection: Connection) -> None:
     connection.answer()
     connection.wait(0.02)
-    connection.answer(answers.completion(answers.message("This answer belongs to nobody.")))
+    connection.answer(answers.completion(answers.message(_NOBODYS)))
+
+
+def _whole(said: dict[str, Any]) -> bytes:
+    body = answers.encoded(answers.completion(said))
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
