@@ -297,15 +297,15 @@ def test_a_refusal_is_an_error_that_quotes_it() -> None:
 
 
 def ended(reason: str, message: dict[str, Any]) -> bytes:
-    return json.dumps(
-        {"id": "x", "choices": [{"message": message, "finish_reason": reason}], "usage": USAGE}
-    ).encode()
+    return json.dumps({"id": "x", "choices": [{"message": message, "finish_reason": reason}], "usage": USAGE}).encode()
 
 
 @pytest.mark.parametrize("reason", ["length", "LENGTH", "max_tokens", "MAX_TOKENS", "model_length"])
 def test_a_cut_answer_is_an_error_unless_it_is_wanted(reason: str) -> None:
     data = ended(reason, {"content": "Once upon a"})
-    with pytest.raises(TruncatedReply, match=r"after 11 characters\. Raise max_tokens, or .*on_length='return'") as caught:
+    with pytest.raises(
+        TruncatedReply, match=r"after 11 characters\. Raise max_tokens, or .*on_length='return'"
+    ) as caught:
         decode(data, "ChatLLM")
     error = caught.value
     assert (error.text, error.code, error.request_id, error.retryable) == ("Once upon a", "length", "x", False)
@@ -338,7 +338,9 @@ def test_other_endings_that_are_none() -> None:
         decode(ended("refusal", {"content": "I will not"}), "ChatLLM")
     with pytest.raises(RefusalError, match="did not say why"):
         decode(ended("refusal", {"content": None}), "ChatLLM")
-    with pytest.raises(ServerError, match=r"broke off its answer after 4 characters \(finish_reason: abort\)") as caught:
+    with pytest.raises(
+        ServerError, match=r"broke off its answer after 4 characters \(finish_reason: abort\)"
+    ) as caught:
         decode(ended("abort", {"content": "Once"}), "ChatLLM")
     assert caught.value.retryable
 
@@ -352,7 +354,10 @@ def test_azures_content_filter_is_its_own_error() -> None:
         with pytest.raises(ContentFilterError, match="The prompt was filtered") as caught:
             decode(json.dumps({"error": error}).encode(), "ChatLLM")
         assert caught.value.code == "content_filter"
-        assert error_message(400, json.dumps({"error": error}).encode()) == ("The prompt was filtered", "content_filter")
+        assert error_message(400, json.dumps({"error": error}).encode()) == (
+            "The prompt was filtered",
+            "content_filter",
+        )
 
 
 def test_more_cached_tokens_than_were_read_cannot_make_it_cheaper() -> None:

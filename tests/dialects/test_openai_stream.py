@@ -166,7 +166,8 @@ def test_wrong_events_are_format_errors(event: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "had"), [([text("Hel"), text("lo")], "Hello"), ([chunk({"role": "assistant"})], ""), ([USAGE], "")]
+    ("events", "had"),
+    [([text("Hel"), text("lo")], "Hello"), ([chunk({"role": "assistant"})], ""), ([USAGE], ""), ([], ""), ([""], "")],
 )
 def test_a_stream_without_its_end_is_truncated(events: list[str], had: str) -> None:
     with pytest.raises(TruncatedStream, match=f"after {len(had)} characters") as caught:
@@ -174,7 +175,7 @@ def test_a_stream_without_its_end_is_truncated(events: list[str], had: str) -> N
     assert caught.value.text == had
 
 
-@pytest.mark.parametrize("events", [[], [""], [DONE], [STOP], [USAGE, DONE], [text(" "), STOP]])
+@pytest.mark.parametrize("events", [[DONE], [STOP], [USAGE, DONE], [text(" "), STOP]])
 def test_a_stream_without_words_is_empty(events: list[str]) -> None:
     with pytest.raises(EmptyReply):
         assembled(*events)

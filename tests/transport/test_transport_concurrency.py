@@ -259,6 +259,29 @@ threads = [threading.Thread(target=call, args=(number,)) for number in range(16)
 """
 
 
+PASSING_THREADS = """
+import sys, threading
+from oarlock.contract.http import HttpRequest
+from oarlock.transport import ReqwestTransport
+
+transport = ReqwestTransport()
+request = HttpRequest(method="POST", url=sys.argv[1], timeout=20)
+for _ in range(20):  # the first of them loads the client, and ends
+    thread = threading.Thread(target=lambda: [transport.send(request) for _ in range(20)])
+    thread.start()
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_threads_may_come_and_go(serve, run):
+    server = serve()
+    command = [sys.executable, "-c", PASSING_THREADS, server.url]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), run
+    assert len(server.heads) == 400
+
+
 @pytest.mark.parametrize("run", range(3))
 def test_sixteen_threads_may_be_the_first_to_call(serve, run):
     server = serve()

@@ -150,7 +150,8 @@ class HttpLLM(BaseLLM, abstract=True):
         return f"{super().explain_itself()} It has {sign_in}; an attempt may take {self.timeout:g} s."
 
     def endpoint_name(self) -> str | None:
-        return f"{self.model} at {self.base_url}"
+        address = urlsplit(self.base_url)._replace(query="", fragment="").geturl()  # a query may hold a key
+        return f"{self.model} at {address}"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_transport"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from weakref import WeakSet
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
+from oarlock.runtime.lasting import in_lasting_thread
 from oarlock.transport.proxies import proxy_for, revealed
 from oarlock.transport.stepping import finish
 
@@ -102,14 +104,24 @@ def _build(options: TransportOptions, kind: str | float) -> Any:
         ConfigurationError: a certificate or the proxy cannot be used, or no client can work in this process.
     """
     with _building.setdefault(os.getpid(), threading.Lock()):
+        if "pyreqwest" not in sys.modules:
+            in_lasting_thread(_load)
         client = _built(options, kind)
         client.request("GET", "http://127.0.0.1/").build_streamed()  # which sends nothing
         return client
 
 
-def _built(options: TransportOptions, kind: str | float) -> Any:
-    import pyreqwest.exceptions  # noqa: F401  loaded late, while Ctrl-C is pending, it would abort the process
+def _load() -> None:
+    """Load the library, in a thread that lasts: its allocator (mimalloc) takes the thread that loads it for the main thread.
 
+    Once that has ended, other threads that use the library crash the process.
+    """
+    import pyreqwest.client
+    import pyreqwest.exceptions  # loaded late, while Ctrl-C is pending, it would abort the process
+    import pyreqwest.proxy  # noqa: F401
+
+
+def _built(options: TransportOptions, kind: str | float) -> Any:
     try:
         return _configured(options, kind, multithreaded=False).build()
     except RuntimeError:

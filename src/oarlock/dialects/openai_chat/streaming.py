@@ -130,7 +130,7 @@ class StreamAssembler:
         text = "".join(self._texts)
         if self._odd and not (text or self._calls or self._finish_reason or self._refusal):
             raise wrong_shape(self._who, "events with 'choices'", self._odd)
-        if self._raw is not None and not self.done and self._finish_reason is None:
+        if not self.done and self._finish_reason is None:
             raise TruncatedStream(
                 f"{self._who}'s stream ended before the answer did, after {len(text)} characters.",
                 text=text,
