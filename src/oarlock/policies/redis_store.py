@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ class RedisStore:
         self._threads = ThreadPool(_THREADS, "oarlock-redis")
         client = _client(url, timeout, self.address)
         self._redis_error: type[Exception] = importlib.import_module("redis").RedisError
+        weakref.finalize(self, client.connection_pool.disconnect)  # also at exit: sockets are closed, not left to warn
         self._take, self._settle, self._hold = (client.register_script(text) for text in (TAKE, SETTLE, HOLD))
 
     @property
