@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Final
 
 from oarlock.auth.bearer import jwt_expiry, lifetime
 from oarlock.auth.credentials import seconds, secret_of
+from oarlock.auth.program import Program
 from oarlock.auth.renewal import MARGIN, Token
 from oarlock.auth.token_auth import TokenAuth
 from oarlock.contract.auth import Send
@@ -22,19 +21,26 @@ from oarlock.runtime import Runtime, ThreadPool
 
 __all__ = ["CommandToken"]
 
-_TOKEN_FIELDS: Final = ("access_token", "accessToken", "token", "id_token", "idToken")
-_EXPIRY_FIELDS: Final = ("expires_on", "expiresOn", "expiry", "expires_at", "expirationTimestamp", "Expiration")
-_MOST_OUTPUT: Final = 1024 * 1024  # characters; a token is a few thousand
+_WRAPPERS: Final = ("status", "credential")  # of kubectl's ExecCredential and of `gcloud config config-helper`
+_TOKEN_FIELDS: Final = ("access_token", "accessToken", "token", "authorizationToken", "id_token", "idToken")
+# In this order: `az` prints expiresOn, a local time, beside expires_on, which is exact.
+_EXPIRY_FIELDS: Final = (
+    *("expires_on", "expires_at", "expiresAt", "expiry", "token_expiry", "expirationTimestamp"),
+    *("expiration", "Expiration", "expiresOn"),
+)
+_MILLISECONDS: Final = 1e11  # as seconds that is the year 5138
 
 
 class CommandToken(TokenAuth):
     """Sends `Authorization: Bearer <what a program prints>`.
 
-    The program is run at first use, ahead of the token's expiry and once after a 401; never through a shell. It prints the
-    token alone, or JSON with it: `access_token` (also `accessToken`, `token`, `id_token`), and when it expires:
-    `expires_in` in seconds, or `expires_on`, `expiry`, `expires_at`, `expirationTimestamp` as seconds since the epoch or
-    an ISO 8601 time. The output of `kubectl`'s credential plug-ins and of `az account get-access-token` is understood. A
-    token that does not say is kept until it is refused; a JWT says it by itself.
+    The program is run at first use, ahead of the token's expiry and once after a 401; never through a shell, without
+    input, and ended with all that it started when its time is up. It prints the token alone, or JSON with it:
+    `access_token` (also `accessToken`, `token`, `authorizationToken`, `id_token`), and when it expires: `expires_in` in
+    seconds, or `expires_on`, `expires_at`, `expiry`, `expiration`, `expirationTimestamp` as seconds since the epoch or an
+    ISO 8601 time. So what `az account get-access-token`, `gcloud config config-helper --format=json`,
+    `aws codeartifact get-authorization-token` and `kubectl`'s credential plug-ins print is understood. A token that does
+    not say is kept until it is refused; a JWT says it by itself.
 
     Args:
         command: the program and its arguments, as a list.
@@ -58,104 +64,73 @@ class CommandToken(TokenAuth):
         command: Sequence[str],
         *,
         timeout: float = 30.0,
-        env: Mapping[str, str] | None = None,
+        env: Mapping[str, str | Secret] | None = None,
         cwd: str | Path | None = None,
         margin: float = MARGIN,
     ) -> None:
         super().__init__(margin=margin)
-        if isinstance(command, str | bytes):
-            raise ConfigurationError(
-                'CommandToken: command must be a list such as ["gcloud", "auth", "print-access-token"], '
-                "not one text: no shell reads it."
-            )
-        if not isinstance(command, Sequence) or not command or not all(isinstance(one, str) for one in command):
-            raise ConfigurationError(
-                f"CommandToken: command must be a list of texts, not of the type {type(command).__name__}."
-            )
-        self._command = list(command)
+        self._program = Program("CommandToken", command, env=env, cwd=cwd)
         self._timeout = seconds("CommandToken", "timeout", timeout)
-        self._env = None if env is None else {name: Secret(value) for name, value in env.items()}
-        self._cwd = cwd
         self._threads = ThreadPool(2, "oarlock-command")
 
     async def fetch(self, runtime: Runtime, send: Send, deadline: float | None, old: Token | None) -> Token:
         """Run the program."""
         left = self._timeout if deadline is None else min(self._timeout, max(0.0, deadline - runtime.now()))
-        output: str = await runtime.invoke(self._run, None, left, pool=self._threads)
-        return _read(output, runtime.time())
-
-    def _run(self, timeout: float) -> str:
-        extra = {} if self._env is None else {name: value.reveal() for name, value in self._env.items()}
-        name = self._command[0]
+        output: str = await runtime.invoke(self._program.output, None, left, pool=self._threads)
         try:
-            done = subprocess.run(  # noqa: S603  a list, never a shell
-                self._command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=timeout,
-                env={**os.environ, **extra},
-                cwd=self._cwd,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            problem = f"gave no token within {timeout:.0f} s, and was stopped"
-        except OSError as error:
-            problem = f"cannot be run: {error.strerror or type(error).__name__}"
-        else:
-            if done.returncode == 0:
-                return done.stdout[:_MOST_OUTPUT].decode("utf-8", "replace")
-            said = scrub(done.stderr[-2000:].decode("utf-8", "replace"))
-            problem = f"failed with exit code {done.returncode}{f': {said}' if said else ''}"
-        raise AuthenticationError(f"CommandToken: {name!r} {problem}.")
+            return _read(output.strip(), runtime.time())
+        except ConfigurationError as error:
+            problem = str(error)
+        raise AuthenticationError(f"CommandToken: what {self._program.name!r} printed is no token: {problem}")
 
     def __repr__(self) -> str:
-        return f"CommandToken({self._command[0]!r})"
+        return f"CommandToken({self._program.name!r})"
 
 
-def _read(output: str, now: float) -> Token:
-    text = output.strip()
+def _read(text: str, now: float) -> Token:
     answer = _json(text)
-    try:
-        if answer is None:
-            secret = secret_of("CommandToken", text)
-            expiry = jwt_expiry(secret.reveal())
-        else:
-            value = next((answer[name] for name in _TOKEN_FIELDS if answer.get(name)), None)
-            secret = secret_of("CommandToken", value)  # type: ignore[arg-type]
-            expiry = _expiry(answer, now)
-            expiry = jwt_expiry(secret.reveal()) if expiry is None else expiry
-    except ConfigurationError as error:
-        raise AuthenticationError(f"The program's output is no token: {error}") from None
+    if isinstance(answer, Mapping):
+        value = next((answer[name] for name in _TOKEN_FIELDS if answer.get(name)), None)
+        if value is None:
+            raise ConfigurationError(f"its JSON has none of {', '.join(_TOKEN_FIELDS)}.")
+        secret = secret_of("CommandToken", value)
+        expiry = _expiry(answer, now)
+    else:
+        secret, expiry = secret_of("CommandToken", text if answer is None else answer), None
+    expiry = jwt_expiry(secret.reveal()) if expiry is None else expiry
     return Token(secret=secret, expires_at=math.inf if expiry is None else expiry)
 
 
-def _json(text: str) -> dict[str, Any] | None:
-    if not text.startswith("{"):
+def _json(text: str) -> Any:
+    """Return the object with the token in it, or the text that is the token; `None` where this is no such JSON."""
+    if not text.startswith(("{", '"')):
         return None
     try:
         answer = json.loads(text)
     except (ValueError, RecursionError):
-        return None
-    status = answer.get("status")  # Kubernetes' ExecCredential
-    return status if isinstance(status, dict) else answer
+        raise ConfigurationError("it begins like JSON and is none.") from None
+    if isinstance(answer, str):
+        return answer
+    return next((answer[name] for name in _WRAPPERS if isinstance(answer.get(name), Mapping)), answer)
 
 
 def _expiry(answer: Mapping[str, Any], now: float) -> float | None:
     if answer.get("expires_in") is not None:
         return now + lifetime("CommandToken", answer["expires_in"])
-    value = next((answer[name] for name in _EXPIRY_FIELDS if answer.get(name)), None)
-    if value is None:
+    name = next((name for name in _EXPIRY_FIELDS if answer.get(name)), None)
+    if name is None:
         return None
     try:
-        return lifetime("CommandToken", value)
+        moment = lifetime("CommandToken", answer[name])
     except ConfigurationError:
-        return _moment(value)
+        return _moment(answer[name], local=name == "expiresOn")
+    return moment / 1000 if moment > _MILLISECONDS else moment
 
 
-def _moment(value: Any) -> float:
+def _moment(value: Any, *, local: bool) -> float:
     try:
         moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ConfigurationError(f"the expiry {scrub(repr(value), 60)} is no time") from None
-    # `az` writes local time without an offset beside `expires_on`; a bare time elsewhere is UTC by custom.
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        # A time without an offset is UTC by custom, but in `az`'s expiresOn.
+        return (moment if moment.tzinfo or local else moment.replace(tzinfo=UTC)).timestamp()
+    except (TypeError, ValueError, OverflowError, OSError):
+        raise ConfigurationError(f"the expiry {scrub(repr(value), 60)} is no time.") from None
