@@ -29,7 +29,6 @@ def outcomes(transport: str, colour: str, stream: bool | None) -> dict[str, Outc
     return (ask_all if colour == "blocking" else aask_all)(chosen, transport, stream=stream)
 
 
-@pytest.mark.parametrize(("transport", "colour", "stream"), WAYS)
 @pytest.mark.parametrize(
     "name",
     [
@@ -37,6 +36,7 @@ def outcomes(transport: str, colour: str, stream: bool | None) -> dict[str, Outc
         for name in faults.names()
     ],
 )
-def test_a_fault_is_survived(name, transport, colour, stream):
+@pytest.mark.parametrize(("transport", "colour", "stream"), WAYS)
+def test_a_fault_is_survived(transport, colour, stream, name):
     if not (stream and faults.get(name).stream):
         assert problems(outcomes(transport, colour, stream)[name]) == []

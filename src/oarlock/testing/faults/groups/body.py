@@ -79,9 +79,9 @@ def endless_whitespace(connection: Connection) -> None:
     connection.repeat(b"10000\r\n" + b" " * 65536 + b"\r\n")
 
 
-@fault("Sends a good answer of 8 MB.")
+@fault("Sends a good answer of 4 MB.")
 def large_answer(connection: Connection) -> None:
-    connection.answer(answers.completion(answers.message("word " * 1_600_000)))
+    connection.answer(answers.completion(answers.message("word " * 800_000)))
 
 
 @fault("Answers in gzip, unasked.")

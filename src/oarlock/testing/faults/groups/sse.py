@@ -329,7 +329,7 @@ def stream_html_instead(connection: Connection) -> None:
     connection.answer("<html><title>Sign in</title></html>", headers=[("Content-Type", "text/html")])
 
 
-@fault("Sends a page of HTML under the name of a stream.", expect=SHAPE)
+@fault("Sends a page of HTML under the name of a stream.", expect=SHAPE, requests=3)
 def stream_html_as_events(connection: Connection) -> None:
     connection.stream(b"<html>\n\n<title>Sign in</title>\n\n</html>\n\n")
 
