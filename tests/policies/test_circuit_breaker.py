@@ -230,6 +230,7 @@ SUCCESSES = [
     EmptyReply("x"),
 ]
 NEITHER = [
+    ConnectionFailedError("no store", code="limit_store"),
     LLMTimeoutError("no time was left to send it", retryable=False),
     RateLimitError("the limiter's own", retryable=False),
     AuthenticationError("no token could be had"),

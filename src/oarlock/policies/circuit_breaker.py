@@ -135,6 +135,8 @@ class CircuitBreaker:
 
     def _failed(self, error: LLMError) -> bool | None:
         """Return whether the endpoint failed; `None` if the error says nothing about it."""
+        if error.code == "limit_store":  # the store of a shared limit could not be asked, and the endpoint was not
+            return None
         if _is_outage(error) if self.trip_on is None else self.trip_on(error):
             return True
         answered = error.status is not None or isinstance(error, ResponseFormatError)
