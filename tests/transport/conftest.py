@@ -82,6 +82,12 @@ class Peer:
             self.send(data)
         raise Gone
 
+    def flood(self, data: bytes) -> None:
+        """Send these bytes again and again, fast, until the client is gone."""
+        while not self.server.stopped.is_set():
+            self.send(data)
+        raise Gone
+
     def cut(self) -> None:
         raise Gone
 

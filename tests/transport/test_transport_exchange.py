@@ -6,7 +6,15 @@ import zlib
 
 import pytest
 
-from oarlock.contract.errors import ConnectionFailedError, LLMTimeoutError, ReplyTooLarge, ResponseFormatError
+from oarlock.contract.errors import (
+    ConfigurationError,
+    ConnectionFailedError,
+    LLMTimeoutError,
+    ReplyTooLarge,
+    ResponseFormatError,
+)
+from oarlock.contract.http import HttpRequest
+from oarlock.transport import TransportOptions
 
 MIB = 1024 * 1024
 
@@ -172,6 +180,52 @@ def test_huge_headers_are_refused(caller, serve, size):
     server = serve(lambda peer: peer.answer(b"ok", b"x-a: " + b"a" * size))
     for use in (caller.send, caller.open):
         with pytest.raises(ReplyTooLarge, match="headers exceed 65536 bytes"):
+            use(server.request())
+
+
+def test_the_environments_proxy_is_used_where_asked_for(caller, serve, monkeypatch):
+    proxy, direct = serve(lambda peer: peer.answer(b"by proxy")), serve(lambda peer: peer.answer(b"direct"))
+    monkeypatch.setenv("http_proxy", f"http://user:pass@127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("no_proxy", "localhost")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    caller.configure(proxy="env")
+    for use in (caller.send, caller.open):
+        use(HttpRequest(method="POST", url="http://llm.invalid/v1", body=b"{}", timeout=30))
+    assert [head.split(b"\r\n")[0] for head in proxy.heads] == [b"POST http://llm.invalid/v1 HTTP/1.1"] * 2
+    assert all(b"proxy-authorization: basic dxnlcjpwyxnz" in head.lower() for head in proxy.heads)
+    by_name = HttpRequest(method="POST", url=f"http://localhost:{direct.port}/", body=b"{}", timeout=30)
+    assert caller.send(by_name).body == b"direct"
+    monkeypatch.setenv("http_proxy", "socks9://nowhere")
+    with pytest.raises((ConfigurationError, ConnectionFailedError)):
+        caller.send(HttpRequest(method="POST", url="http://llm.invalid/v2", timeout=30))
+
+
+def test_a_proxy_that_wants_a_sign_in_says_so(caller, serve):
+    server = serve(lambda peer: peer.answer(b"", status=b"407 Proxy Authentication Required"))
+    caller.configure(proxy=f"http://127.0.0.1:{server.port}")
+    with pytest.raises(ConnectionFailedError, match="wants a sign-in: put user and password") as caught:
+        caller.send(HttpRequest(method="POST", url="https://llm.invalid/v1", timeout=30))
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("proxy", ["nowhere", "socks5://h:1", "http://", "http://h:99999", "", 5])
+def test_a_wrong_proxy_is_told_at_once(proxy):
+    with pytest.raises(ConfigurationError, match="proxy must be the URL of an HTTP proxy"):
+        TransportOptions(proxy=proxy)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"0\r\n" + b"".join(b"x-%d: %s\r\n" % (number, b"v" * 4000) for number in range(100)) + b"\r\n",
+        b"2;" + b"e" * 200_000 + b"\r\nok\r\n0\r\n\r\n",
+    ],
+    ids=["trailers", "chunk-extension"],
+)
+def test_huge_trailers_are_refused(caller, serve, end):
+    server = serve(lambda peer: (peer.begin(), peer.chunk(b"ok"), peer.send(end)))
+    for use in (caller.send, lambda request: caller.read_all(caller.open(request))):
+        with pytest.raises(ReplyTooLarge):
             use(server.request())
 
 

@@ -101,8 +101,9 @@ def test_https_to_a_plain_port(caller, serve):
         lambda peer: peer.hang(),
         lambda peer: (peer.send(b"HTTP/1.1 200 OK\r\n"), peer.drip(b"x-a: b\r\n")),
         lambda peer: peer.drip(b"HTTP/1.1 100 Continue\r\n\r\n"),
+        lambda peer: peer.flood(b"HTTP/1.1 103 Early Hints\r\nlink: %s\r\n\r\n" % (b"x" * 3000)),
     ],
-    ids=["hang", "header-drip", "continue-drip"],
+    ids=["hang", "header-drip", "continue-drip", "hints-flood"],
 )
 def test_no_headers_in_time(caller, serve, script):
     server = serve(script)
@@ -116,8 +117,9 @@ def test_no_headers_in_time(caller, serve, script):
         lambda peer: (peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"), peer.drip(b"x")),
         lambda peer: (peer.begin(), peer.drip(b"1\r\nx\r\n")),
         lambda peer: (peer.send(b"HTTP/1.1 500 No\r\ncontent-length: 100000\r\n\r\n"), peer.drip(b"x")),
+        lambda peer: (peer.begin(), peer.send(b"0\r\n"), peer.drip(b"x: y\r\n")),
     ],
-    ids=["hang", "drip", "chunk-drip", "error-drip"],
+    ids=["hang", "drip", "chunk-drip", "error-drip", "trailer-drip"],
 )
 def test_no_end_of_the_body_in_time(caller, serve, script):
     caller.send(serve().request())  # imports and certificates, which on a busy machine take longer than the timeout

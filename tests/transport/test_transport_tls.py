@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
 
 import pytest
 import trustme
 
-from oarlock.contract.errors import ConfigurationError, ConnectionFailedError
+from oarlock.contract.errors import ConfigurationError, ConnectionFailedError, LLMTimeoutError
+from oarlock.contract.http import HttpRequest
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +78,32 @@ def test_a_client_certificate(caller, serve, authority, context, bundle, tmp_pat
 
 
 def test_a_stalled_handshake_ends(caller, serve):
-    from oarlock.contract.errors import LLMTimeoutError
-
     server = serve()  # plain: it waits for a request that never comes
     request = server.request(timeout=0.3)
     request = type(request)(method="POST", url=request.url.replace("http:", "https:"), timeout=0.3)
     with pytest.raises(LLMTimeoutError, match=r"0\.3 s"):
         caller.send(request)
+
+
+def test_a_handshake_that_drips_ends(caller):
+    over = threading.Event()
+
+    def drip(listener):
+        with contextlib.suppress(OSError):
+            sock, _ = listener.accept()
+            with sock:
+                sock.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc")  # a long ServerHello, which never ends
+                while not over.wait(0.02):
+                    sock.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,), daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises((LLMTimeoutError, ConnectionFailedError)):
+            caller.send(HttpRequest(method="POST", url=url, timeout=0.5))
+        over.set()
+        thread.join(30)
 
 
 @pytest.mark.parametrize("option", ["verify", "client_certificate"])

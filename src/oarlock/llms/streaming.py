@@ -72,17 +72,21 @@ class OpenAnswer:
         try:
             return await self._runtime.invoke(blocking, asynchronous, argument)
         except LLMTimeoutError as error:
-            if self._event_by is None or self._event_by >= self._until or self._runtime.now() < self._event_by:
+            if self._event_by is not None and self._event_by <= min(self._until, self._runtime.now()):
+                raise LLMTimeoutError(self._late) from error
+            if self._stream is None or self._runtime.now() < self._until:
                 raise
-            raise LLMTimeoutError(self._late) from error
+            raise LLMTimeoutError(self._unfinished()) from error
+
+    def _unfinished(self) -> str:
+        return f"{self._llm.model} was still sending its answer when the attempt's time was up (timeout)."
 
     async def read(self) -> bytes:
         """Return the next piece of the body, `b""` at its end."""
         assert self._stream is not None
         left = self._limit() - self._runtime.now()
         if left <= 0:
-            at_all = "The answer was still streaming when the attempt's time was up (timeout)."
-            raise LLMTimeoutError(at_all if self._limit() == self._until else self._late)
+            raise LLMTimeoutError(self._unfinished() if self._limit() == self._until else self._late)
         chunk: bytes = await self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
         return chunk
 

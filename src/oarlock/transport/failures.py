@@ -80,7 +80,7 @@ def limit_of(request: HttpRequest) -> float | None:
 
 def timed_out(where: str, seconds: float | None, *, connecting: bool) -> LLMTimeoutError:
     """Return the error for a wait that reached its limit of so many seconds."""
-    limit = "the limit" if seconds is None else f"{seconds:g} s"
+    limit = "the limit" if seconds is None else f"{round(seconds, 3):g} s"
     if connecting:
         return LLMTimeoutError(f"no connection to {where} within {limit} (connect_timeout).")
     return LLMTimeoutError(f"{where} did not finish its answer within {limit} (timeout).")
@@ -99,6 +99,8 @@ def by_sign(facts: str, where: str, max_headers: int) -> LLMError | None:
     """Return the error that a client's own words (lower case) speak of, if they are known."""
     if "message head is too large" in facts or "receive buffer too long" in facts or "header list" in facts:
         return ReplyTooLarge(f"{where} sent a response whose headers exceed {max_headers} bytes (max_headers).")
+    if "chunk trailers" in facts or "chunk extensions" in facts:  # hyper's own limits, 16 KB
+        return ReplyTooLarge(f"{where} sent a response whose trailers or chunk extensions are too large.")
     if any(sign in facts for sign in NOT_HTTP):
         return ResponseFormatError(f"{where} did not answer in HTTP: check the port and http:// or https://.")
     for signs, sentence, retryable in SIGNS:
