@@ -18,7 +18,15 @@ import oarlock
 from oarlock.runtime import Runtime
 
 SOURCE = Path(oarlock.__file__).parent
-PUBLIC_MODULES = ["oarlock", "oarlock.auth", "oarlock.policies", "oarlock.tools", "oarlock.testing", "oarlock.compat"]
+PUBLIC_MODULES = [
+    "oarlock",
+    "oarlock.auth",
+    "oarlock.policies",
+    "oarlock.tools",
+    "oarlock.testing",
+    "oarlock.testing.faults",
+    "oarlock.compat",
+]
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages([str(SOURCE)], "oarlock.")

@@ -218,7 +218,7 @@ class Connection:
                 self._socket = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
             if self._stopped.is_set():
                 raise Gone
-            self._socket.do_handshake()  # type: ignore[attr-defined]
+            self._socket.do_handshake()
         except OSError:  # the client did not like the certificate, or the server wants one of the client
             self.half_close()
             self.hang()  # closed at once, with data unread, it would reset: the client would miss the alert that says why
