@@ -61,7 +61,7 @@ def _measured(job: dict[str, Any], transport: str, colour: str) -> dict[str, Any
     llm = ChatLLM(
         "m",
         job["url"],
-        auth=BearerToken("a-token-for-tests"),
+        auth=BearerToken(lambda: f"token-{time.monotonic()}"),
         timeout=job["timeout"],
         policies=[Deadline(job["deadline"]), Retry(base_delay=0.05, throttled_base_delay=0.05)],
         transport=transport,
@@ -235,7 +235,8 @@ def main() -> None:
         print(_summary(way, rows))
         for row in rows:
             if not row.survived:
-                print(f"  not survived: {row}")
+                facts = f"{row.outcome}, {row.requests} requests, {row.seconds:.2f} s, {row.megabytes or 0:.1f} MB"
+                print(f"  not survived: {row.fault.name}: {facts}; expected: {row.fault.good_client}")
     if given.group is None:
         PAGE.write_text(page(results))
 
