@@ -27,6 +27,19 @@ def secret_of(owner: str, value: str | Secret) -> Secret:
     return Secret(text)
 
 
+def text_of(owner: str, value: str | Secret) -> Secret:
+    """Return a credential that stands in a body, as it is: blanks and all characters are its own.
+
+    Raises:
+        ConfigurationError: it is empty, or no text. Never shows it.
+    """
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or not text:
+        kind = "empty" if isinstance(text, str) else f"of the type {type(text).__name__}"
+        raise ConfigurationError(f"{owner}: the credential is {kind}. It must be a non-empty text.")
+    return Secret(text)
+
+
 def header_name(owner: str, name: str) -> str:
     """Return a header's name.
 

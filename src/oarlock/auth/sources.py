@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from oarlock.auth.credentials import secret_of
+from oarlock.auth.credentials import secret_of, text_of
 from oarlock.contract.classify import classify
 from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError
 from oarlock.contract.secret import Secret
@@ -24,9 +24,10 @@ _THREADS = ThreadPool(4, "oarlock-secret")
 class Source:
     """A secret that is asked for whenever it is needed."""
 
-    def __init__(self, owner: str, name: str, source: SecretSource) -> None:
+    def __init__(self, owner: str, name: str, source: SecretSource, *, in_header: bool = True) -> None:
         self._what = f"{owner}: {name}"
         self._source = source
+        self._in_header = in_header
 
     async def get(self, runtime: Runtime, deadline: float | None) -> Secret:
         """Return the secret.
@@ -38,7 +39,10 @@ class Source:
         if isinstance(source, Secret):
             return source
         try:
-            return secret_of(self._what, await self._asked(runtime, deadline))
+            answer = await self._asked(runtime, deadline)
+            if self._in_header:
+                return secret_of(self._what, answer)
+            return text_of(self._what, answer.rstrip("\r\n") if isinstance(source, Path) else answer)
         except Exception as error:  # the boundary to the user's function and to the file system
             ours = classify(error, f"The function for {self._what}")
             if isinstance(ours, LLMError) and ours.retryable:
@@ -64,16 +68,16 @@ async def _awaited(answer: Awaitable[Any]) -> Any:
     return await answer
 
 
-def secret_source(owner: str, name: str, source: SecretSource) -> Source:
-    """Return the source; a text is checked at once.
+def secret_source(owner: str, name: str, source: SecretSource, *, in_header: bool = True) -> Source:
+    """Return the source; a text is checked at once, also for what a header cannot carry if it has to.
 
     Raises:
         ConfigurationError: it is none, or the text is empty or cannot stand in a header.
     """
     if isinstance(source, str | Secret):
-        return Source(owner, name, secret_of(f"{owner}: {name}", source))
+        return Source(owner, name, (secret_of if in_header else text_of)(f"{owner}: {name}", source))
     if not isinstance(source, Path) and not callable(source):
         raise ConfigurationError(
             f"{owner}: {name} must be a text, a Path or a function, not of the type {type(source).__name__}."
         )
-    return Source(owner, name, source)
+    return Source(owner, name, source, in_header=in_header)
