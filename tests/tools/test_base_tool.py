@@ -253,5 +253,5 @@ def test_a_schema_follows_changes_of_the_tool() -> None:
     add.description = "Add up."
     assert add.schema["function"]["description"] == "Add up."
     add.name = "Sum"
-    assert add.schema["function"]["name"] == "sum"
-    assert first["function"]["name"] == "add"
+    assert add.schema["function"]["name"] == "Sum"
+    assert first["function"]["name"] == "Add"
