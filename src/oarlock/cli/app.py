@@ -99,6 +99,71 @@ def chat(
     run_chat(model, base_url, key_env, system)
 
 
+@app.command()
+def doctor(  # noqa: PLR0917  typer gives them by name
+    target: Annotated[str, typer.Argument(metavar="URL|CREW.yaml|MODULE:LLM", help="What to examine.")],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The model's name; may be left out where there is only one.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The environment variable that holds the API key.")
+    ] = None,
+    api_key_header: Annotated[
+        str | None, typer.Option(metavar="HEADER", help="The header that carries it; default: Authorization.")
+    ] = None,
+    bearer_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The environment variable that holds a bearer token.")
+    ] = None,
+    auth_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="A YAML file that says how to sign in."),
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A further header; may be given several times.")
+    ] = None,
+    ca_bundle: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="Authorities to trust as well, in PEM."),
+    ] = None,
+    client_cert: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="CERT KEY", help="A client certificate and its key, in PEM.")
+    ] = None,
+    proxy: Annotated[
+        str | None, typer.Option(metavar="URL|env", help="A proxy; env: what the environment says. Default: none.")
+    ] = None,
+    transport: Annotated[str | None, typer.Option(help="pyreqwest (default) or httpx2.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds for each request; default: 10, or the LLM's own.")
+    ] = None,
+    function_calling: Annotated[bool, typer.Option(help="Whether the endpoint is to understand tools.")] = True,
+    streaming: Annotated[bool, typer.Option(help="Whether the endpoint is to stream.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Tell of each request on standard error.")] = False,
+) -> None:
+    """Find out what is wrong between here and a model, step by step, and what to do about it.
+
+    Exit code 0: all that the LLM claims works; 1: it does not; 2: the command itself is wrong.
+    """
+    from oarlock.cli.doctor.command import run_doctor
+    from oarlock.cli.doctor.targets import Given
+
+    given = Given(
+        model=model,
+        api_key_env=api_key_env,
+        api_key_header=api_key_header,
+        bearer_env=bearer_env,
+        auth_file=auth_file,
+        headers=tuple(header or ()),
+        ca_bundle=ca_bundle,
+        client_cert=client_cert,
+        proxy=proxy,
+        transport=transport,
+        function_calling=function_calling,
+        streaming=streaming,
+    )
+    run_doctor(target, given, timeout=timeout, as_json=as_json, debug=debug or _debug)
+
+
 faults_app = typer.Typer(
     name="faults",
     help="List the ways in which a test endpoint can misbehave, or serve one to a client of any language.",

@@ -1,0 +1,274 @@
+"""The first question: is the sign-in accepted, is this the right place, is there such a model, does it answer?"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+from oarlock.auth import ApiKey
+from oarlock.cli.doctor.case import Case
+from oarlock.cli.doctor.recorder import Exchange
+from oarlock.cli.doctor.report import Step, failed, fine, skipped, warning
+from oarlock.cli.doctor.sign_in import signed
+from oarlock.contract.errors import (
+    AuthenticationError,
+    CallFailedError,
+    ConnectionFailedError,
+    EmptyReply,
+    LLMError,
+    LLMTimeoutError,
+    OarlockError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    ResponseFormatError,
+    ServerError,
+    TruncatedReply,
+)
+from oarlock.contract.http import HttpRequest, HttpResponse
+from oarlock.contract.request import Request
+from oarlock.contract.secret import scrub
+
+__all__ = ["access", "ask", "base_url", "chat", "model", "question"]
+
+_NO_MODEL = re.compile(
+    r"\bmodel\b.{0,120}\b(?:not|no|unknown|invalid|unsupported|exist)|\b(?:no such|unknown|invalid) model",
+    re.IGNORECASE | re.DOTALL,
+)
+_ANY = "oarlock-doctor"  # stands for the model's name until it is known
+_SHOWN = 12  # names of models that are listed
+
+
+def question(text: str, **more: Any) -> Request:
+    """Return a small request."""
+    return Request(messages=[{"role": "user", "content": text}], **more)
+
+
+def ask(case: Case, name: str, request: Request) -> Any:
+    """Return the reply to a question, and note how long it took.
+
+    Raises:
+        LLMError: there is none.
+    """
+    begun = time.monotonic()
+    try:
+        return case.llm.complete(request)
+    finally:
+        case.times[name] = time.monotonic() - begun
+
+
+def access(case: Case) -> Step:
+    """Ask for the list of models and then the first question; say whether the sign-in was accepted."""
+    if case.chat is not None:
+        case.models = _listed(case, case.chat.base_url.removesuffix("/chat/completions"))
+        if not case.model_known:
+            _choose(case)
+    if case.model_known:
+        _first_question(case)
+    error = case.refusal
+    if isinstance(error, AuthenticationError):
+        return failed(_said(error), _advice_for_401(case), status=error.status)
+    if isinstance(error, PermissionDeniedError):
+        return failed(
+            _said(error),
+            "The sign-in was understood, but is not allowed to do this: check the token's scopes and audience, what the "
+            "key may use, and whether this machine's address is let in.",
+            status=error.status,
+        )
+    last = case.answered or case.last
+    if error is not None and (last is None or last.status is None):
+        return skipped("No answer came that would tell.")
+    signs_in = case.http is not None and case.http.auth is not None
+    return fine("The sign-in is accepted." if signs_in else "No sign-in is asked for.")
+
+
+def _first_question(case: Case) -> None:
+    greeting = question("Reply with the single word OK.")
+    try:
+        try:
+            case.reply = ask(case, "chat", greeting)
+        except LLMError as error:
+            if "max_completion_tokens" not in str(error):
+                raise
+            case.llm.max_tokens = None  # OpenAI's reasoning models refuse the usual name
+            case.reply = ask(case, "chat", greeting)
+    except OarlockError as error:
+        case.refusal = error if isinstance(error, LLMError) else CallFailedError(str(error))
+    case.answered = case.last
+
+
+def _listed(case: Case, base: str) -> dict[str, dict[str, Any]] | None:
+    """Return the models that an endpoint offers, `None` if it does not say."""
+    request = HttpRequest(method="GET", url=f"{base}/models", headers=(("accept", "application/json"), *_own(case)))
+    try:
+        if case.http is not None and case.http.auth is not None:
+            request = signed(case, request) or request
+        response = case.recorder.send(request.with_timeout(case.timeout))
+    except OarlockError:  # the first question says what is wrong
+        return None
+    return _models_in(response) if response.status == 200 else None
+
+
+def _own(case: Case) -> tuple[tuple[str, str], ...]:
+    return case.http._headers if case.http is not None else ()  # noqa: SLF001
+
+
+def _models_in(response: HttpResponse) -> dict[str, dict[str, Any]] | None:
+    try:
+        answer = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return None
+    entries = answer.get("data", answer.get("models")) if isinstance(answer, dict) else answer
+    if not isinstance(entries, list):
+        return None
+    return {one["id"]: one for one in entries if isinstance(one, dict) and isinstance(one.get("id"), str)} or None
+
+
+def _choose(case: Case) -> None:
+    """Take the only model there is."""
+    if case.models and len(case.models) == 1:
+        (case.llm.model,) = case.models
+        case.model_known = True
+
+
+def base_url(case: Case) -> Step:
+    """Say whether the questions go to the right place."""
+    error, exchange = case.refusal, case.answered
+    if not case.model_known:
+        return skipped("Nothing was asked yet, since the model is not known.")
+    if exchange is None or exchange.status is None:
+        return skipped("No answer came that would tell.")
+    where = f"{case.url.scheme}://{case.url.netloc}{case.url.path}"
+    if 300 <= exchange.status < 400:
+        target = _target(exchange)
+        return failed(
+            f"{where} answers with a redirect (HTTP {exchange.status}){f' to {target}' if target else ''}.",
+            "Redirects are not followed, so that credentials stay where they belong: set base_url to the final address.",
+            status=exchange.status,
+        )
+    if error is not None and exchange.is_html and exchange.status in (200, 404, 405):
+        return failed(
+            f"{where} answers with a page of HTML (HTTP {exchange.status}), not with an API's JSON.",
+            _better_base(case),
+            status=exchange.status,
+        )
+    if error is not None and exchange.status in (404, 405) and not _is_about_model(case, error):
+        return failed(
+            f"There is nothing at {where} (HTTP {exchange.status}).", _better_base(case), status=exchange.status
+        )
+    return fine(f"{where} is there.")
+
+
+def _better_base(case: Case) -> str:
+    """Try the usual neighbours of a wrong base URL, by asking them for their models."""
+    if case.chat is None:
+        return "Check base_url."
+    base = case.chat.base_url.removesuffix("/chat/completions").rstrip("/")
+    path = urlsplit(base).path
+    root = base.removesuffix(path) if path else base
+    tries = [f"{base}/v1"] if not re.search(r"/v\d", path) else [f"{root}/v1"]
+    for candidate in tries:
+        if candidate != base and _listed(case, candidate) is not None:
+            return f"Set base_url to {candidate}: models are listed there."
+    return f"Check base_url: it is that of the API, up to its version, often {tries[0]}"
+
+
+def _target(exchange: Exchange) -> str:
+    parts = urlsplit(exchange.headers.get("location", ""))
+    return scrub(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}") if parts.netloc else parts.path
+
+
+def model(case: Case) -> Step:
+    """Say whether the endpoint has this model."""
+    names, wanted = list(case.models or ()), case.llm.model
+    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    if not case.model_known:
+        return _unnamed(names, listed)
+    near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
+    advice = f"Did you mean {near[0]!r}?" if near else "Take one of these." if names else "Check the model's name."
+    there = f" It offers: {listed}." if names else " It does not list its models."
+    if case.refusal is not None and _is_about_model(case, case.refusal):
+        return failed(f"The endpoint does not have the model {wanted!r}.{there}", advice, models=names)
+    if not names:
+        return skipped("The endpoint does not list its models.")
+    if wanted in names:
+        return fine(f"{wanted!r} is one of {len(names)}." if len(names) > 1 else f"{wanted!r} is there.", models=names)
+    if case.refusal is not None:
+        return skipped(
+            f"The endpoint's list does not have {wanted!r}, but it did not say that this is the fault.{there}"
+        )
+    return warning(f"{wanted!r} answers, though the list does not have it.{there}", advice, models=names)
+
+
+def _unnamed(names: list[str], listed: str) -> Step:
+    if not names:
+        return failed("No model was named, and the endpoint has no list of them.", "Name it: --model NAME.")
+    return failed(f"No model was named, and there are {len(names)}: {listed}.", "Name one: --model NAME.", models=names)
+
+
+def _is_about_model(case: Case, error: LLMError) -> bool:
+    if error.status not in (400, 404, 422) or (case.answered is not None and case.answered.is_html):
+        return False
+    if error.code and "model" in error.code.lower():
+        return True
+    said = _words(error)
+    return bool(_NO_MODEL.search(said)) or (error.status == 404 and f"{case.llm.model}" in said)
+
+
+def _words(error: LLMError) -> str:
+    """Return what the endpoint itself said, without our own words around it, in which the model's name occurs too."""
+    return str(error).partition("answered HTTP")[2].partition(" The request went to ")[0] or str(error)
+
+
+def chat(case: Case) -> Step:
+    """Say how the first question was answered."""
+    error, name = case.refusal, case.llm.model
+    if case.reply is not None:
+        seconds = case.times["chat"]
+        said = scrub(case.reply.text, 40)
+        return fine(f"{name} answered {said!r} in {seconds:.2f} s.", answer=said)
+    if error is None:
+        return skipped("Nothing was asked.")
+    if isinstance(error, (EmptyReply, TruncatedReply)) and error.code == "length":
+        return warning(
+            f"{name} used up its {case.llm.max_tokens} tokens before there was any text, as models that think first do.",
+            "Give it more: max_tokens.",
+        )
+    return failed(_said(error), _advice_for(case, error), status=error.status, error=type(error).__name__)
+
+
+def _advice_for(case: Case, error: LLMError) -> str:
+    wait = f" It asks to wait {error.retry_after:g} s." if error.retry_after else ""
+    advice = {
+        QuotaExceededError: "The account has nothing left: see its billing.",
+        RateLimitError: f"Too many requests or tokens: try later; in a crew, RateLimit keeps to the limits.{wait}",
+        LLMTimeoutError: f"Give it more time (--timeout, now {case.timeout:g}), or see why the server is so slow.",
+        ConnectionFailedError: "See the server's log, or that of the gateway before it.",
+        ServerError: f"The fault is the server's: see its log, or its status page.{wait}",
+        ResponseFormatError: "It does not speak the OpenAI chat format there: write a subclass of HttpLLM.",
+    }
+    if case.chat is None and isinstance(error, ResponseFormatError):
+        return "Return a text, tool calls or a Reply."
+    return next((words for kind, words in advice.items() if isinstance(error, kind)), "")
+
+
+def _advice_for_401(case: Case) -> str:
+    auth = case.http.auth if case.http is not None else None
+    if auth is None:
+        return "Give a sign-in: --api-key-env NAME, --bearer-env NAME or --auth-file FILE; in Python auth=."
+    challenge = scrub((case.answered.headers if case.answered else {}).get("www-authenticate", ""), 160)
+    told = f" The server asks for: {challenge}." if challenge else ""
+    if isinstance(auth, ApiKey):
+        other = "x-api-key" if auth.header.lower() == "authorization" else "Authorization"
+        return f"Check the key, and whether it is for this endpoint; some want another header (--api-key-header {other}).{told}"
+    return f"Check that the token is for this endpoint: its issuer, audience and scopes.{told}"
+
+
+def _said(error: LLMError) -> str:
+    """Return an error's message, begun with a capital letter."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
