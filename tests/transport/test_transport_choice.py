@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 import oarlock.transport
-from oarlock.contract.errors import ConfigurationError, LLMTimeoutError
+from oarlock.contract.errors import CallFailedError, ConfigurationError, LLMTimeoutError
 from oarlock.transport import Httpx2Transport, ReqwestTransport, TransportOptions, make_transport
 
 
@@ -123,6 +123,16 @@ def test_a_client_of_ones_own_ends_in_time(serve):
         stream = transport.open(serve(lambda peer: (peer.begin(), peer.hang())).request())
         with pytest.raises(LLMTimeoutError, match=r"0\.2 s"):
             stream.read_chunk(0.2)
+
+
+def test_a_client_of_ones_own_that_fails_is_no_wrong_url(serve):
+    def hook(request):
+        raise LookupError("no tenant")
+
+    with httpx2.Client(event_hooks={"request": [hook]}) as client, pytest.raises(CallFailedError) as caught:
+        make_transport(client).send(serve().request())
+    assert "the HTTP client failed on the way to 127.0.0.1" in str(caught.value)
+    assert isinstance(caught.value.__cause__, LookupError)
 
 
 def test_only_httpx2_clients_are_clients():

@@ -229,6 +229,20 @@ def test_huge_trailers_are_refused(caller, serve, end):
             use(server.request())
 
 
+def test_what_comes_behind_an_answer_is_no_answer_to_the_next(caller, serve):
+    def script(peer):
+        number = len(peer.server.heads)
+        whole = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n%02d"
+        chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n%02d\r\n0\r\n\r\n"
+        peer.send((whole if number % 2 else chunked) % number + whole % 99)
+
+    server = serve(script)
+    for number in range(1, 5):
+        assert caller.send(server.request()).body == b"%02d" % number
+    assert caller.read_all(caller.open(server.request())) == b"05"
+    assert caller.read_all(caller.open(server.request())) == b"06"
+
+
 def test_header_values_beyond_ascii_do_no_harm(caller, serve):
     server = serve(lambda peer: peer.answer(b"ok", b"x-name: caf\xe9", b"x-a: 1"))
     response = caller.send(server.request())

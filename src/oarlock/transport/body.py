@@ -19,7 +19,7 @@ GZIP = 16 + zlib.MAX_WBITS
 
 
 class _Decoder(Protocol):
-    def feed(self, data: bytes, room: int) -> bytes: ...
+    def feed(self, data: bytes, room: int) -> list[bytes]: ...
 
     def finish(self) -> None: ...
 
@@ -35,8 +35,8 @@ class _Inflate:
         self._started = False
         self._engine = zlib.decompressobj(GZIP if encoding == "gzip" else zlib.MAX_WBITS)
 
-    def feed(self, data: bytes, room: int) -> bytes:
-        """Return what `data` unpacks to, at most `room` bytes of it."""
+    def feed(self, data: bytes, room: int) -> list[bytes]:
+        """Return what `data` unpacks to, in pieces, at most `room` bytes of it."""
         if not self._started and data:
             self._begin(data)
         pieces: list[bytes] = []
@@ -49,7 +49,7 @@ class _Inflate:
             pieces.append(piece)
             room -= len(piece)
             data = self._engine.unused_data if self._engine.eof else self._engine.unconsumed_tail
-        return b"".join(pieces)
+        return pieces
 
     def _begin(self, data: bytes) -> None:
         self._started = True
@@ -115,14 +115,15 @@ class Body:
             ReplyTooLarge: the body is over the cap.
             ResponseFormatError: the body is not in the encoding that it claims.
         """
-        piece = data if self._decoder is None else self._decoder.feed(data, self._room + 1)
-        if len(piece) <= self._room:
-            self._room -= len(piece)
-            return piece
+        pieces = [data] if self._decoder is None else self._decoder.feed(data, self._room + 1)
+        size = sum(map(len, pieces))
+        if size <= self._room:
+            self._room -= size
+            return b"".join(pieces)  # of one piece, that piece itself
         if not self._cut:
-            raise too_large(self._where, "body", "max_body", self._cap)
+            raise too_large(self._where, "body", "max_body", self._cap)  # before they are joined: a bomb is big enough
         self.full = True
-        piece = piece[: self._room]
+        piece = b"".join(pieces)[: self._room]
         self._room = 0
         return piece
 

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from oarlock.contract.secret import Secret
     from oarlock.transport.options import TransportOptions
 
-__all__ = ["Clients", "Deadline", "check_time"]
+__all__ = ["Clients", "Deadline", "check_time", "spoil_if_more_came"]
+
+# Asked of a network stream of ours, it marks the connection as one that must not be used again: from then on it says that
+# there is something to read, at which httpcore2's pool closes an idle connection.
+SPOIL = "oarlock.spoil"
 
 _held = threading.local()
 
@@ -63,11 +67,26 @@ def _left(timeout: float | None) -> float | None:
     return left if timeout is None else min(left, timeout)
 
 
+def spoil_if_more_came(response: Any) -> None:
+    """Let a connection not be used again if more has come over it than its response.
+
+    httpcore2 2.16 keeps that in h11's buffer and takes it for the answer to the next request: an answer to another's
+    question. Call it when the body has ended and the response is not closed yet.
+    """
+    holder = response.stream
+    for name in ("_httpcore_stream", "_stream", "_connection", "_h11_state"):
+        holder = getattr(holder, name, None)
+    network = response.extensions.get("network_stream")
+    if holder is not None and network is not None and holder.trailing_data[0]:
+        network.get_extra_info(SPOIL)
+
+
 class _Stream:
     """httpcore2's network stream with each wait cut to what is left."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._spoilt = False
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         data: bytes = self._stream.read(max_bytes, _left(timeout))
@@ -85,7 +104,8 @@ class _Stream:
         return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        self._spoilt = self._spoilt or info == SPOIL
+        return True if self._spoilt and info == "is_readable" else self._stream.get_extra_info(info)
 
 
 class _Backend:
@@ -110,10 +130,14 @@ class _AsyncStream:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._spoilt = False
         self.read = stream.read
         self.write = stream.write
         self.aclose = stream.aclose
-        self.get_extra_info = stream.get_extra_info
+
+    def get_extra_info(self, info: str) -> Any:
+        self._spoilt = self._spoilt or info == SPOIL
+        return True if self._spoilt and info == "is_readable" else self._stream.get_extra_info(info)
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oarlock.contract.errors import ConfigurationError, OarlockError
+from oarlock.contract.errors import CallFailedError, ConfigurationError, OarlockError
 from oarlock.transport.failures import broken, by_sign, caused_by, causes, timed_out, unsendable
 from oarlock.transport.naming import endpoint
 
@@ -43,8 +43,10 @@ def _translated(
         return timed_out(where, seconds, connecting=False)
     known = isinstance(error, (httpx2.TransportError, OSError))
     ours = isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol)) and not _is_http2(error)
-    if ours or not known:
+    if ours or isinstance(error, (httpx2.InvalidURL, ValueError, TypeError)):
         return unsendable(request)
+    if not known:  # such as a hook of the user's own client
+        return CallFailedError(f"the HTTP client failed on the way to {where}, with {type(error).__name__}.")
     facts = " | ".join(f"{type(one).__name__}: {one}" for one in causes(error)).lower()
     body = "message body" in facts or "chunk" in facts
     return by_sign(facts, where, options.max_headers) or broken(

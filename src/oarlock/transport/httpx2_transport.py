@@ -12,7 +12,7 @@ from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret
 from oarlock.transport.body import Body, check_headers, too_large
 from oarlock.transport.failures import limit_of, unsendable
-from oarlock.transport.httpx2_clients import Clients, Deadline, check_time
+from oarlock.transport.httpx2_clients import Clients, Deadline, check_time, spoil_if_more_came
 from oarlock.transport.httpx2_errors import translate
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
@@ -222,25 +222,29 @@ class Httpx2Stream:
 
     def _next(self) -> bytes:
         if self._pieces is None:
-            self._pieces = self._response.iter_raw()
+            self._pieces = iter(self._response.stream)
         while not (self._body.full or self._closed) and (data := next(self._pieces, None)) is not None:
             check_time()
             if piece := self._body.feed(data):
                 return piece
-        return self._end()
+        self._end()
+        self.close()
+        return b""
 
     async def _anext(self) -> bytes:
         if self._pieces is None:
-            self._pieces = self._response.aiter_raw()
+            self._pieces = aiter(self._response.stream)
         while not (self._body.full or self._closed) and (data := await anext(self._pieces, None)) is not None:
             if piece := self._body.feed(data):
                 return piece
-        return self._end()
+        self._end()
+        await self.aclose()
+        return b""
 
-    def _end(self) -> bytes:
+    def _end(self) -> None:
         if not (self._body.full or self._closed):
             self._body.finish()
-        return b""
+            spoil_if_more_came(self._response)
 
     def close(self) -> None:
         """Give the connection back or drop it; safe to call twice, never raises."""
