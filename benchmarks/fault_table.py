@@ -187,8 +187,8 @@ def page(results: dict[tuple[str, str], list[Row]]) -> str:
         "outcome is one of those in the last column, with no more requests than there, nothing at another origin, at most",
         f"{MOST_LATE:g} s after the deadline, and at most {MOST_MEMORY:g} MB.",
         "",
-        "| transport | colour | survived | latest after the deadline | most memory |",
-        "|---|---|---|---|---|",
+        "| transport | colour | survived | latest after the deadline | most memory | not survived |",
+        "|---|---|---|---|---|---|",
         *(_summary(way, rows) for way, rows in results.items()),
         "",
         "The table shows the default transport, pyreqwest: blocking / async.",
@@ -205,7 +205,8 @@ def _summary(way: tuple[str, str], rows: list[Row]) -> str:
     late = max(row.late for row in rows)
     grown = max((row.megabytes or 0.0 for row in rows), default=0.0)
     survived = sum(row.survived for row in rows)
-    return f"| {way[0]} | {way[1]} | {survived} of {len(rows)} | {late:.2f} s | {grown:.1f} MB |"
+    failed = ", ".join(f"`{row.fault.name}`" for row in rows if not row.survived) or "-"
+    return f"| {way[0]} | {way[1]} | {survived} of {len(rows)} | {late:.2f} s | {grown:.1f} MB | {failed} |"
 
 
 def _line(one: Row, other: Row) -> str:
