@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from oarlock.auth.cloud import AzureCredential, GoogleCredentials
     from oarlock.auth.command_token import CommandToken
     from oarlock.auth.device_code import DeviceCode, DevicePrompt
+    from oarlock.auth.encrypted_store import EncryptedFileStore
     from oarlock.auth.headers import Headers
     from oarlock.auth.hmac_signer import HmacSigner
+    from oarlock.auth.keyring_store import KeyringStore
     from oarlock.auth.negotiate import Negotiate
     from oarlock.auth.oauth import ClientCredentials, JWTBearer, RefreshToken, TokenExchange
     from oarlock.auth.on_behalf_of import OnBehalfOf
     from oarlock.auth.renewal import Token
     from oarlock.auth.session_login import SessionLogin
+    from oarlock.auth.store import TokenStore
     from oarlock.auth.token_auth import TokenAuth
 
 __all__ = [
@@ -36,10 +39,12 @@ __all__ = [
     "CommandToken",
     "DeviceCode",
     "DevicePrompt",
+    "EncryptedFileStore",
     "GoogleCredentials",
     "Headers",
     "HmacSigner",
     "JWTBearer",
+    "KeyringStore",
     "Negotiate",
     "OnBehalfOf",
     "PrivateKeyJWT",
@@ -48,6 +53,7 @@ __all__ = [
     "Token",
     "TokenAuth",
     "TokenExchange",
+    "TokenStore",
 ]
 
 __getattr__ = lazy_names(
@@ -62,10 +68,12 @@ __getattr__ = lazy_names(
         "CommandToken": "command_token",
         "DeviceCode": "device_code",
         "DevicePrompt": "device_code",
+        "EncryptedFileStore": "encrypted_store",
         "GoogleCredentials": "cloud",
         "Headers": "headers",
         "HmacSigner": "hmac_signer",
         "JWTBearer": "oauth",
+        "KeyringStore": "keyring_store",
         "Negotiate": "negotiate",
         "OnBehalfOf": "on_behalf_of",
         "PrivateKeyJWT": "client_authentication",
@@ -74,6 +82,7 @@ __getattr__ = lazy_names(
         "Token": "renewal",
         "TokenAuth": "token_auth",
         "TokenExchange": "oauth",
+        "TokenStore": "store",
     },
 )
 

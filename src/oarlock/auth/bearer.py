@@ -20,7 +20,7 @@ from oarlock.contract.http import HttpRequest
 from oarlock.contract.secret import Secret
 from oarlock.runtime import Runtime, ThreadPool
 
-__all__ = ["BearerToken", "jwt_expiry"]
+__all__ = ["BearerToken", "good_until", "jwt_expiry", "lifetime"]
 
 TokenAnswer = str | Secret | tuple[str | Secret, float] | Mapping[str, Any]
 TokenSource = Callable[[], TokenAnswer] | Callable[[], Awaitable[TokenAnswer]]
@@ -76,15 +76,20 @@ class BearerToken(TokenAuth):
         except Exception as error:  # the boundary to the user's function
             ours = classify(error, "The token function")
             if isinstance(ours, LLMError) and ours.retryable:
+                if ours is error:
+                    raise
                 raise ours from error
             raise AuthenticationError(f"No token could be had: {ours}") from error
 
     def explain_refusal(self, wall_time: float) -> str | None:
         """Return what may be wrong with a token that was refused, in words, without showing it."""
         token = self._fixed or self._renewal.token
-        if token is None or token.expires_at > wall_time:
+        if token is None:
             return None
-        when = datetime.fromtimestamp(max(0.0, token.expires_at), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        expired_at = min(token.expires_at, _expiry(token.secret))
+        if expired_at > wall_time:
+            return None
+        when = datetime.fromtimestamp(max(0.0, expired_at), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         if self._source is not None:
             return f"The token function gave a token that had expired at {when}."
         return f"The token expired at {when}: give BearerToken a new one, or a function that fetches one."
@@ -100,8 +105,9 @@ def _read(answer: Any, now: float) -> Token:
     elif isinstance(answer, Mapping):
         answer, lasts = answer.get("access_token"), answer.get("expires_in")
     secret = secret_of("The token function's answer", answer)
-    expires_at = _expiry(secret) if lasts is None else now + lifetime("The token function's answer", lasts)
-    return Token(secret=secret, expires_at=expires_at)
+    if lasts is not None:
+        return Token(secret=secret, expires_at=now + lifetime("The token function's answer", lasts))
+    return Token(secret=secret, expires_at=good_until(secret, now))
 
 
 def _is_async(source: Any) -> bool:
@@ -134,17 +140,44 @@ def lifetime(owner: str, value: Any) -> float:
     return lasts
 
 
+def good_until(secret: Secret, now: float) -> float:
+    """Return until when, by our clock, a token is good that was issued just now; infinite if it does not say.
+
+    A JWT says it by its issuer's clock. Where that cannot be ours, as the token would have expired already or be issued
+    in the future, it is good for as long as it was made for (`exp` - `iat`), from now.
+    """
+    claims = _claims(secret.reveal())
+    expires, issued = _moment(claims, "exp"), _moment(claims, "iat")
+    if expires is None:
+        return math.inf
+    if issued is not None and issued < expires and (expires <= now or issued > now):
+        return now + (expires - issued)
+    return expires
+
+
 def jwt_expiry(token: str) -> float | None:
     """Return a JWT's `exp` in seconds since the epoch (RFC 7519, 4.1.4), `None` if the token is no JWT or has none.
 
     The signature is not checked: the token is ours, and the endpoint judges it.
     """
+    return _moment(_claims(token), "exp")
+
+
+def _claims(token: str) -> Mapping[str, Any]:
     parts = token.split(".")
     if len(parts) != 3:
-        return None
+        return {}
     try:
         claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-        expires = math.nan if isinstance(claims["exp"], bool) else float(claims["exp"])
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+    except (ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def _moment(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    try:
+        moment = math.nan if value is None or isinstance(value, bool) else float(value)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return expires if math.isfinite(expires) else None
+    return moment if math.isfinite(moment) else None

@@ -8,13 +8,15 @@ from typing import Any, Final
 
 from oarlock.auth.client_authentication import ClientAuthentication, PrivateKeyJWT, client_authentication
 from oarlock.auth.credentials import secret_of
+from oarlock.auth.refreshing import NewestRefreshToken
 from oarlock.auth.renewal import MARGIN, Token
 from oarlock.auth.signed_jwt import Signer
 from oarlock.auth.sources import SecretSource, secret_source
+from oarlock.auth.store import StoredToken, TokenStore, stored_token
 from oarlock.auth.token_auth import TokenAuth
 from oarlock.auth.token_endpoint import TokenEndpoint, origin
 from oarlock.contract.auth import Send
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import AuthenticationError, ConfigurationError
 from oarlock.contract.secret import Secret
 from oarlock.runtime import Runtime
 
@@ -44,8 +46,9 @@ class _Grant(TokenAuth):
         margin: float,
         timeout: float,
         allow_http: bool,
+        stored: StoredToken | None = None,
     ) -> None:
-        super().__init__(margin=margin)
+        super().__init__(margin=margin, stored=stored)
         owner = type(self).__name__
         self._endpoint = TokenEndpoint(
             owner=owner, url=token_url, client=client, timeout=timeout, allow_http=allow_http
@@ -87,6 +90,8 @@ class ClientCredentials(_Grant):
         margin: seconds before expiry from which on a new token is fetched.
         timeout: seconds for one request to the token endpoint; it is sent three times at most.
         allow_http: allow a token endpoint over plain HTTP off this machine.
+        store: where the token is kept for the next start of the program: a `KeyringStore` or `EncryptedFileStore`;
+            default: in memory only.
 
     Raises:
         ConfigurationError: a setting that cannot work.
@@ -113,6 +118,7 @@ class ClientCredentials(_Grant):
         margin: float = MARGIN,
         timeout: float = 10.0,
         allow_http: bool = False,
+        store: TokenStore | None = None,
     ) -> None:
         client = client_authentication("ClientCredentials", client_id, client_secret, client_auth)
         if client_secret is None and client_auth is None:
@@ -129,6 +135,9 @@ class ClientCredentials(_Grant):
             margin=margin,
             timeout=timeout,
             allow_http=allow_http,
+            stored=stored_token(
+                "ClientCredentials", store, token_url, client_id, _scope("ClientCredentials", scope), audience, resource
+            ),
         )
 
     async def grant(self, runtime: Runtime, deadline: float | None, old: Token | None) -> dict[str, str]:
@@ -147,6 +156,8 @@ class RefreshToken(_Grant):
         refresh_token: the token.
         client_secret: the client's secret, if it has one.
         on_rotation: a function that is given each new refresh token as a `Secret`; must be quick.
+        store: keeps the newest tokens for the next start of the program, under a key made of the settings and of
+            `refresh_token` (a digest of all of them): a new one begins anew.
         scope, audience, resource, client_auth, extra, margin, timeout, allow_http: see `ClientCredentials`.
 
     Raises:
@@ -176,11 +187,12 @@ class RefreshToken(_Grant):
         margin: float = MARGIN,
         timeout: float = 10.0,
         allow_http: bool = False,
+        store: TokenStore | None = None,
     ) -> None:
         if on_rotation is not None and not callable(on_rotation):
             raise ConfigurationError(f"RefreshToken: on_rotation must be a function, not {type(on_rotation).__name__}.")
-        self._refresh = secret_of("RefreshToken: refresh_token", refresh_token)
-        self._on_rotation = on_rotation
+        first = secret_of("RefreshToken: refresh_token", refresh_token)
+        self._newest = NewestRefreshToken("RefreshToken", first, on_rotation)
         super().__init__(
             token_url,
             client_authentication("RefreshToken", client_id, client_secret, client_auth),
@@ -191,20 +203,36 @@ class RefreshToken(_Grant):
             margin=margin,
             timeout=timeout,
             allow_http=allow_http,
+            stored=stored_token(
+                "RefreshToken",
+                store,
+                token_url,
+                client_id,
+                _scope("RefreshToken", scope),
+                audience,
+                resource,
+                first.reveal(),
+            ),
         )
 
     async def grant(self, runtime: Runtime, deadline: float | None, old: Token | None) -> dict[str, str]:
-        return {"grant_type": "refresh_token", "refresh_token": self._refresh.reveal()}
+        return self._newest.grant()
 
     async def fetch(self, runtime: Runtime, send: Send, deadline: float | None, old: Token | None) -> Token:
         """Ask the token endpoint, and keep the new refresh token if it gives one."""
-        token = await super().fetch(runtime, send, deadline, old)
-        newer = token.extras.get("refresh_token")
-        if isinstance(newer, Secret) and newer != self._refresh:
-            self._refresh = newer
-            if self._on_rotation is not None:
-                self._on_rotation(newer)
-        return token
+        try:
+            return self._newest.kept(await super().fetch(runtime, send, deadline, old))
+        except AuthenticationError as error:
+            if error.code != "invalid_grant" or self._stored is None:
+                raise
+            if await self.from_store(runtime, deadline) is None:  # no other process has used it up just now
+                await self._stored.forget(runtime, deadline)
+                raise
+        return self._newest.kept(await super().fetch(runtime, send, deadline, old))
+
+    def restore(self, token: Token) -> None:
+        """Take over the newer refresh token from the store."""
+        self._newest.restore(token)
 
 
 class TokenExchange(_Grant):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from oarlock.auth.single_flight import SingleFlight
 from oarlock.contract.context import emit
-from oarlock.contract.errors import AuthenticationError, LLMError, LLMTimeoutError
+from oarlock.contract.errors import AuthenticationError, LLMError, LLMTimeoutError, OarlockError
 from oarlock.contract.events import SignedIn
 from oarlock.contract.secret import Secret
 from oarlock.runtime import Runtime
@@ -50,8 +51,8 @@ class _Held:
     why: str
 
 
-Fetch = Callable[[str, Token | None], Awaitable[Token]]
-"""Fetches a token; is told why, `"first use"`, `"expired"` or `"refused"`, and which token it replaces."""
+Fetch = Callable[[Token | None, float | None], Awaitable[Token]]
+"""Fetches a token; is told which one it replaces, and the time (`runtime.now()`) at which nobody waits for it any more."""
 
 
 class Renewal:
@@ -80,9 +81,10 @@ class Renewal:
         """The present token, good or not."""
         return None if self._held is None else self._held.token
 
-    def hold(self, token: Token) -> None:
-        """Take a token from elsewhere, which is then renewed as any other."""
-        self._held = _Held(token=token, renew_at=token.expires_at - self._margin, since=-math.inf, why="given")
+    async def at_hand(self, runtime: Runtime, _send: Any = None) -> Token | None:
+        """Return the present token unless it is time to renew it: the usual case, which must cost next to nothing."""
+        held = self._held
+        return held.token if held is not None and runtime.time() < held.renew_at else None
 
     async def valid(self, runtime: Runtime, fetch: Fetch, deadline: float | None) -> Token:
         """Return a token that is good now.
@@ -91,17 +93,18 @@ class Renewal:
             LLMError: none could be had; an `AuthenticationError` unless it may heal by itself.
         """
         held, now = self._held, runtime.time()
-        if held is not None and now < held.renew_at:
+        if held is None:
+            return await self._renew(runtime, fetch, deadline, None, "first use")
+        if now < held.renew_at:
             return held.token
-        still_good = held is not None and now < held.token.expires_at
-        if held is not None and still_good and self._flight.busy:
+        if now >= held.token.expires_at:
+            return await self._renew(runtime, fetch, deadline, held, "expired")
+        if self._flight.busy:
             return held.token
         try:
-            return await self._renew(runtime, fetch, deadline, held, "first use" if held is None else "expired")
-        except LLMError:
-            if held is not None and still_good:
-                return held.token
-            raise
+            return await self._renew(runtime, fetch, _half_of(deadline, runtime.now()), held, "expired")
+        except OarlockError:
+            return held.token
 
     async def other_than(self, runtime: Runtime, fetch: Fetch, deadline: float | None, refused: Token) -> Token | None:
         """Return a token to try in place of a refused one, `None` where a new one was refused just before."""
@@ -119,18 +122,21 @@ class Renewal:
             return self._held if self._held is not old else None
 
         try:
-            held = await self._flight.run(runtime, lambda: self._fetched(runtime, fetch, old, why), newer, deadline)
+            work = partial(self._fetched, runtime, fetch, deadline, old, why)
+            held = await self._flight.run(runtime, work, newer, deadline)
         except LLMError:
             raise
         except TimeoutError as error:
             raise LLMTimeoutError("A token that another call is fetching did not come in time.") from error
         return held.token
 
-    async def _fetched(self, runtime: Runtime, fetch: Fetch, old: _Held | None, why: str) -> _Held:
+    async def _fetched(
+        self, runtime: Runtime, fetch: Fetch, deadline: float | None, old: _Held | None, why: str
+    ) -> _Held:
         if self._failure is not None and runtime.now() < self._again_at:
             raise _again(self._failure, self._again_at - runtime.now())
         try:
-            token = await fetch(why, None if old is None else old.token)
+            token = await fetch(None if old is None else old.token, deadline)
         except LLMError as error:
             self._failed(runtime, error)
             raise
@@ -158,6 +164,11 @@ class Renewal:
 
     def __deepcopy__(self, memo: Any) -> Renewal:
         return self  # the copy of an LLM signs in as the same; its token is good for both
+
+
+def _half_of(deadline: float | None, now: float) -> float | None:
+    """Return when to give up renewing a token that is still good: the call that it was meant for wants its time too."""
+    return None if deadline is None else now + (deadline - now) / 2
 
 
 def _bare(error: LLMError) -> LLMError:

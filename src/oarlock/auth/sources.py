@@ -46,6 +46,8 @@ class Source:
         except Exception as error:  # the boundary to the user's function and to the file system
             ours = classify(error, f"The function for {self._what}")
             if isinstance(ours, LLMError) and ours.retryable:
+                if ours is error:
+                    raise
                 raise ours from error
             problem = (
                 f"{self._source} cannot be read ({type(error).__name__})" if isinstance(source, Path) else str(ours)

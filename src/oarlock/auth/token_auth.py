@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import Any
 
 from oarlock.auth.credentials import seconds
-from oarlock.auth.renewal import MARGIN, Renewal, Token
+from oarlock.auth.renewal import MARGIN, Fetch, Renewal, Token
+from oarlock.auth.store import StoredToken
 from oarlock.contract.auth import Do, Flow, Send
+from oarlock.contract.classify import classify
+from oarlock.contract.errors import AuthenticationError, LLMError, OarlockError
+from oarlock.contract.frames import without_frames
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.runtime import Runtime
 
@@ -27,6 +30,7 @@ class TokenAuth(ABC):
     Args:
         margin: seconds before expiry from which on a new one is fetched; for short-lived tokens at most a fifth of
             their life.
+        stored: the token's place in a store, where it outlives the program.
 
     Raises:
         ConfigurationError: the margin is not a number of seconds.
@@ -41,8 +45,9 @@ class TokenAuth(ABC):
         >>> auth = Vault()
     """
 
-    def __init__(self, *, margin: float = MARGIN) -> None:
+    def __init__(self, *, margin: float = MARGIN, stored: StoredToken | None = None) -> None:
         self._renewal = Renewal(type(self).__name__, seconds(type(self).__name__, "margin", margin))
+        self._stored = stored
 
     @abstractmethod
     async def fetch(self, runtime: Runtime, send: Send, deadline: float | None, old: Token | None) -> Token:
@@ -68,34 +73,94 @@ class TokenAuth(ABC):
             return True
         return response.status in (400, 403) and _calls_it_expired(response)
 
+    def restore(self, token: Token) -> None:  # noqa: B027  most sign-ins have nothing to do here
+        """Take over what came with a token from the store, such as a newer refresh token."""
+
     def renewal(self) -> Renewal:
         """Return what holds the token for this call: one for all, unless tokens differ by end user."""
         return self._renewal
 
+    async def token(self, runtime: Runtime, send: Send, deadline: float | None = None) -> Token:
+        """Return a token that is good now, fetched if need be; for whoever wants it without sending a request.
+
+        Args:
+            runtime: what to wait with.
+            send: sends a request of the sign-in's own.
+            deadline: a `runtime.now()` at which to give up.
+
+        Raises:
+            AuthenticationError: none can be had.
+            LLMError: the same, for a reason that may heal by itself.
+        """
+        return await self.renewal().valid(runtime, self._fetching(runtime, send), deadline)
+
     def flow(self, request: HttpRequest) -> Flow:
         """Sign one request; once more with a new token if it is refused."""
         renewal = self.renewal()
-
-        async def valid(runtime: Runtime, send: Send) -> Token:
-            deadline = None if request.timeout is None else runtime.now() + request.timeout
-            return await renewal.valid(runtime, self._fetching(runtime, send, deadline), deadline)
-
-        async def other(runtime: Runtime, send: Send) -> Token | None:
-            deadline = None if request.timeout is None else runtime.now() + request.timeout
-            return await renewal.other_than(runtime, self._fetching(runtime, send, deadline), deadline, token)
-
-        token: Token = yield Do(valid)
+        token: Token | None = yield Do(renewal.at_hand)
+        if token is None:
+            token = yield Do(lambda runtime, send: self._valid(renewal, request, runtime, send))
         response = yield self.sign(request, token)
         if self.refuses(response):
-            newer: Token | None = yield Do(other)
+            refused = token
+            newer: Token | None = yield Do(
+                lambda runtime, send: self._other_than(refused, renewal, request, runtime, send)
+            )
             if newer is not None:
                 yield self.sign(request, newer)
 
-    def _fetching(self, runtime: Runtime, send: Send, deadline: float | None) -> Any:
-        return lambda _why, old: self.fetch(runtime, send, deadline, old)
+    async def _valid(self, renewal: Renewal, request: HttpRequest, runtime: Runtime, send: Send) -> Token:
+        return await renewal.valid(runtime, self._fetching(runtime, send), _deadline(request, runtime))
+
+    async def _other_than(
+        self, refused: Token, renewal: Renewal, request: HttpRequest, runtime: Runtime, send: Send
+    ) -> Token | None:
+        return await renewal.other_than(runtime, self._fetching(runtime, send), _deadline(request, runtime), refused)
+
+    def _fetching(self, runtime: Runtime, send: Send) -> Fetch:
+        return lambda old, deadline: self._fetched(runtime, send, deadline, old)
+
+    async def _fetched(self, runtime: Runtime, send: Send, deadline: float | None, old: Token | None) -> Token:
+        """Return what is newer in the store, else fetch a token and store it before it is used."""
+        newer = await self.from_store(runtime, deadline)
+        if newer is not None and runtime.time() < newer.expires_at:
+            return newer
+        token = await self._fetch_anew(runtime, send, deadline, old)
+        if self._stored is not None:
+            await self._stored.save(runtime, deadline, token)
+        return token
+
+    async def from_store(self, runtime: Runtime, deadline: float | None) -> Token | None:
+        """Return the token in the store, and take over what came with it, if somebody else has put a new one there."""
+        newer = None if self._stored is None else await self._stored.news(runtime, deadline)
+        if newer is not None:
+            self.restore(newer)
+        return newer
+
+    async def _fetch_anew(self, runtime: Runtime, send: Send, deadline: float | None, old: Token | None) -> Token:
+        """Fetch a token; its error leaves without the frames, which hold in the clear what was sent and received."""
+        try:
+            return await self.fetch(runtime, send, deadline, old)
+        except OarlockError as error:
+            failure = without_frames(error)
+        except Exception as error:  # noqa: BLE001  the boundary to a sign-in of the user's own
+            failure = _failed(type(self).__name__, error)
+        raise failure
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _deadline(request: HttpRequest, runtime: Runtime) -> float | None:
+    return None if request.timeout is None else runtime.now() + request.timeout
+
+
+def _failed(owner: str, error: Exception) -> OarlockError:
+    ours = classify(error, f"{owner}.fetch()")
+    if isinstance(ours, LLMError) and not ours.retryable:
+        ours = AuthenticationError(f"No token could be had: {ours}", status=ours.status)
+        ours.__cause__ = error
+    return ours
 
 
 def _calls_it_expired(response: HttpResponse) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import json
 from collections.abc import Mapping
@@ -9,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from oarlock.auth.bearer import jwt_expiry, lifetime
+from oarlock.auth.bearer import good_until, lifetime
 from oarlock.auth.client_authentication import ClientAuthentication
 from oarlock.auth.credentials import seconds, secret_of
 from oarlock.auth.renewal import Token
 from oarlock.contract.auth import Send
 from oarlock.contract.classify import error_for_status
-from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError
+from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError, LLMTimeoutError
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret, scrub
 from oarlock.runtime import Runtime
@@ -33,7 +34,13 @@ _SAYS = {  # RFC 6749, 5.2; RFC 8628, 3.5; RFC 8707, 2
     "unsupported_grant_type": "the server does not know the grant {grant_type!r}: check token_url",
     "invalid_request": "the server misses a setting or dislikes one: check scope, audience, resource and extra",
     "access_denied": "the user or an administrator declined",
+    "expired_token": "nobody signed in while the code was good: call again for a new one",
 }
+_HEALING = {"server_error", "temporarily_unavailable"}  # RFC 6749, 4.1.2.1; some token endpoints say it with a 400
+_LONGEST_WAIT = 60.0  # seconds: a longer `Retry-After` is not waited for
+_PUBLIC = {"grant_type", "client_id", "scope", "audience", "resource", "client_assertion_type"}
+_SHORTEST_SECRET = 6  # characters, as in `oarlock.llms.redaction`
+_FOREIGN_TYPES = {"dpop", "mac", "pop"}  # tokens that need a proof with each request (RFC 9449, for one)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,30 +83,55 @@ class TokenEndpoint:
         """Send a form, again if what went wrong may heal, and return the JSON object of the answer."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                response = await send(self._request(runtime, form))
-                return self._read(runtime, response, form, grant)
+                return await self._ask_once(runtime, send, deadline, form, grant)
             except LLMError as error:
                 delay = max(runtime.random() * _BACKOFF * 2**attempt, error.retry_after or 0.0)
                 too_late = deadline is not None and runtime.now() + delay >= deadline
-                if attempt == _ATTEMPTS or not error.retryable or too_late:
+                if attempt == _ATTEMPTS or not error.retryable or too_late or delay > _LONGEST_WAIT:
                     raise
             await runtime.sleep(delay)
         raise AssertionError("unreachable")
 
-    def _request(self, runtime: Runtime, form: Mapping[str, str]) -> HttpRequest:
-        proof = ((), {}) if self.client is None else self.client.prove(runtime, self.url)
-        headers, fields = proof
+    async def _ask_once(
+        self, runtime: Runtime, send: Send, deadline: float | None, form: Mapping[str, str], grant: str
+    ) -> dict[str, Any]:
+        headers, proof = ((), {}) if self.client is None else self.client.prove(runtime, self.url)
+        fields = {**form, **proof}
+        left = self.timeout if deadline is None else min(self.timeout, deadline - runtime.now())
+        if left <= 0:
+            raise LLMTimeoutError(f"{self._where}: no time was left to ask it.")
+        try:
+            response = await send(self._request(headers, fields, left))
+        except LLMError as error:
+            raise self._unreached(error) from error
+        try:
+            return self._read(runtime, response, form, grant)
+        except LLMError as error:
+            failure = error
+        failure.args = (_without_secrets(str(failure), fields),)
+        raise failure
+
+    def _request(self, headers: tuple[tuple[str, str], ...], fields: Mapping[str, str], timeout: float) -> HttpRequest:
+        form = ("content-type", "application/x-www-form-urlencoded")
         return HttpRequest(
             method="POST",
             url=self.url,
-            headers=(
-                ("content-type", "application/x-www-form-urlencoded"),
-                ("accept", "application/json"),
-                *headers,
-            ),
-            body=urlencode({**form, **fields}).encode(),
-            timeout=self.timeout,
+            headers=(form, ("accept", "application/json"), *headers),
+            body=urlencode(fields).encode(),
+            timeout=timeout,
         )
+
+    @property
+    def _where(self) -> str:
+        return f"{self.owner}: the token endpoint {origin(self.url)}{urlsplit(self.url).path}"
+
+    def _unreached(self, error: LLMError) -> LLMError:
+        """Return an error of the connection's, with the settings to look at."""
+        ours = copy.copy(error)
+        late = isinstance(error, LLMTimeoutError)
+        advice = f"timeout, which is {self.timeout:g} s for it" if late else "token_url, proxy and verify"
+        ours.args = (f"{self._where} gave no answer: {str(error).rstrip('.')}. Check {advice}.",)
+        return ours
 
     def _read(self, runtime: Runtime, response: HttpResponse, form: Mapping[str, str], grant: str) -> dict[str, Any]:
         try:
@@ -107,21 +139,23 @@ class TokenEndpoint:
         except (ValueError, RecursionError):
             answer = None
         error = answer.get("error") if isinstance(answer, dict) else None
-        if response.status == 200 and isinstance(answer, dict) and not error:
+        status = response.status
+        if 200 <= status < 300 and isinstance(answer, dict) and not error:
             return answer
-        if isinstance(error, str) and 200 <= response.status < 500 and response.status != 429:
-            raise self._refused(error, answer, form, grant, response.status)
-        where = f"{self.owner}: the token endpoint {origin(self.url)}{urlsplit(self.url).path}"
-        if response.status >= 500 or response.status in (408, 429):
+        heals = status >= 500 or status in (408, 429) or error in _HEALING
+        if isinstance(error, str) and not heals:
+            raise self._refused(error, answer, form, grant, status)
+        if heals:
+            said = scrub(response.body[:2000].decode("utf-8", "replace")) or "nothing"
             raise error_for_status(
-                response.status,
-                f"{where} answered HTTP {response.status}: {scrub(response.body[:2000].decode('utf-8', 'replace')) or 'nothing'}",
+                503 if error in _HEALING else status,
+                f"{self._where} answered HTTP {status}: {said}",
                 headers=response.headers,
                 wall_time=runtime.time(),
             )
+        advice = "client_id and client_secret" if status in (401, 403) else "token_url"
         raise AuthenticationError(
-            f"{where} answered HTTP {response.status} without a token ({_kind(response)}): check token_url.",
-            status=response.status,
+            f"{self._where} answered HTTP {status} without a token ({_kind(response)}): check {advice}.", status=status
         )
 
     def _refused(
@@ -147,14 +181,28 @@ def token_from(owner: str, answer: Mapping[str, Any], now: float) -> Token:
     try:
         secret = secret_of(f"{owner}: access_token", answer.get("access_token"))  # type: ignore[arg-type]
         lasts = answer.get("expires_in")
-        expiry = jwt_expiry(secret.reveal()) if lasts is None else now + lifetime(owner, lasts)
+        expires_at = good_until(secret, now) if lasts is None else now + lifetime(owner, lasts)
     except ConfigurationError as error:
         raise AuthenticationError(f"The token endpoint's answer is no token: {error}") from None
+    kind = answer.get("token_type")
+    if isinstance(kind, str) and kind.lower() in _FOREIGN_TYPES:
+        raise AuthenticationError(
+            f"{owner}: the token endpoint gave a token of the type {scrub(kind, 20)!r}, which needs a proof with each request; "
+            "only bearer tokens can be used: have the client registered for those."
+        )
     refresh = answer.get("refresh_token")
-    extras = {"refresh_token": Secret(refresh)} if isinstance(refresh, str) and refresh else {}
-    if isinstance(scope := answer.get("scope"), str):
-        extras["scope"] = scope  # type: ignore[assignment]
-    return Token(secret=secret, expires_at=float("inf") if expiry is None else expiry, extras=extras)
+    extras: dict[str, Any] = {"refresh_token": Secret(refresh)} if isinstance(refresh, str) and refresh else {}
+    if isinstance(scope := answer.get("scope"), str) and scope:
+        extras["scope"] = scope
+    return Token(secret=secret, expires_at=expires_at, extras=extras)
+
+
+def _without_secrets(text: str, fields: Mapping[str, str]) -> str:
+    """Return a message without what was sent: some servers quote it in their errors."""
+    for name, value in fields.items():
+        if name not in _PUBLIC and len(value) >= _SHORTEST_SECRET:
+            text = text.replace(value, "…")
+    return text
 
 
 def checked_url(owner: str, name: str, url: str, *, allow_http: bool = False) -> str:
