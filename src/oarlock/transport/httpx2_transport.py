@@ -27,7 +27,8 @@ class Httpx2Transport:
 
     With a client of your own, its certificates, proxies, mounts, event hooks, headers and auth hold; it is never closed
     here, and redirects are not followed. A blocking exchange over it ends within twice the timeout where the body drips;
-    headers that drip end only in async use, since the client's own limits are for one read each.
+    headers that drip end only in async use, since the client's own limits are for one read each. The caps on bodies and our
+    decompression hold; `verify`, `proxy`, `http2` and the closing of connections that brought more than their answer do not.
 
     Args:
         options: limits, certificates and proxy.

@@ -29,7 +29,7 @@ class TransportOptions:
         max_body: bytes of a body after decompression; more is `ReplyTooLarge`.
         max_headers: bytes of a response's header names and values; more is `ReplyTooLarge`.
         max_error_body: bytes that are kept of a body with status 400 or above; the rest is cut, which is no error.
-        verify: `True` trusts the system's certificate store; a path adds the PEM bundle's certificates to it; `False`
+        verify: `True` trusts the system's certificate store (on Linux its usual files), where companies put their own; a path adds the PEM bundle's certificates to it; `False`
             accepts any certificate, which lets anyone on the way read the credentials.
         proxy: `http://host:port` of a proxy for every request, or `"env"`: what the variables `http_proxy`, `https_proxy`,
             `all_proxy` and `no_proxy` say. They are read only then.
