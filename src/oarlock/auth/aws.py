@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from oarlock.auth.credentials import secret_of
 from oarlock.auth.renewal import Token
 from oarlock.auth.token_auth import TokenAuth
-from oarlock.contract.auth import Send
+from oarlock.auth.wire_url import wire_url
+from oarlock.contract.auth import Flow, Send
 from oarlock.contract.classify import classify
 from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError
+from oarlock.contract.frames import without_frames
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret
 from oarlock.runtime import Runtime, ThreadPool
@@ -21,15 +24,29 @@ _LOOK_AGAIN = 60.0  # seconds; botocore renews temporary keys by itself, when it
 _STALE = (b"ExpiredToken", b"UnrecognizedClientException", b"InvalidClientTokenId")
 
 
+_ADDED: Final = frozenset({"authorization", "x-amz-date", "x-amz-security-token", "date"})
+
+
+class _NoSignatures(logging.Filter):
+    """Drops what botocore logs at DEBUG of a request that it signs: the session's token is in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(("CanonicalRequest", "StringToSign", "Signature"))
+
+
+_NO_SIGNATURES: Final = _NoSignatures()
+
+
 class AwsSigV4(TokenAuth):
     """Signs each request with AWS Signature Version 4, through botocore (`oarlock[aws]`).
 
     Without keys of your own botocore looks for credentials as every AWS tool does (environment, files, web identity, a
     container's or machine's role), at first use and in a thread; what it asks for that is the connection that you name by
-    choosing it. Temporary keys are renewed.
+    choosing it. With keys of your own nothing is looked for. Temporary keys are renewed; when AWS says that keys have
+    expired, they are looked for once more. The time in a signature is botocore's, that is the system clock.
 
     Args:
-        service: such as `"bedrock"`.
+        service: such as `"bedrock"`; S3, which signs in another way, is not meant.
         region: such as `"eu-central-1"`; default: the session's.
         access_key_id, secret_access_key, session_token: fixed keys.
         profile: of the AWS configuration, in place of fixed keys.
@@ -60,6 +77,15 @@ class AwsSigV4(TokenAuth):
             import botocore.session
         except ImportError:
             raise ConfigurationError("AwsSigV4 needs botocore: pip install 'oarlock[aws]'.") from None
+        for name, value in (("service", service), ("region", region), ("profile", profile)):
+            if (value is not None or name == "service") and (not isinstance(value, str) or not value.strip()):
+                raise ConfigurationError(f"AwsSigV4: {name} must be a text, not {value!r}.")
+        if session is not None and not callable(getattr(session, "get_credentials", None)):
+            raise ConfigurationError(
+                f"AwsSigV4: session must be of botocore, not of the type {type(session).__name__}."
+            )
+        if session_token is not None and access_key_id is None:
+            raise ConfigurationError("AwsSigV4: session_token belongs to access_key_id and secret_access_key.")
         if (access_key_id is None) != (secret_access_key is None):
             raise ConfigurationError("AwsSigV4: access_key_id and secret_access_key belong together.")
         if sum(one is not None for one in (access_key_id, profile, session)) > 1:
@@ -70,6 +96,7 @@ class AwsSigV4(TokenAuth):
         self.region = region
         self._session_class = botocore.session.Session
         self._session = session
+        self._session_is_given = session is not None
         self._profile = profile
         self._keys = (
             None
@@ -77,21 +104,32 @@ class AwsSigV4(TokenAuth):
             else _Keys(access_key_id, secret_access_key, session_token)
         )
         self._threads = ThreadPool(2, "oarlock-aws")
+        logging.getLogger("botocore.auth").addFilter(_NO_SIGNATURES)
+
+    def flow(self, request: HttpRequest) -> Flow:
+        """Sign one request; once more with new keys if those have expired."""
+        if self._keys is None:
+            yield from super().flow(request)
+        else:
+            yield self.sign(request, Token(secret=Secret(""), extras={"keys": self._keys}))
 
     async def fetch(self, runtime: Runtime, send: Send, deadline: float | None, old: Token | None) -> Token:
         """Get the keys of this moment."""
-        if self._keys is not None:
-            return Token(secret=Secret(""), expires_at=math.inf, extras={"keys": self._keys})
+        refused = old is not None and runtime.time() < old.expires_at
         try:
+            if refused and not self._session_is_given:
+                self._session = None  # botocore keeps what it found; another session looks again
             keys = await runtime.invoke(self._look, None, deadline=deadline, pool=self._threads)
         except Exception as error:  # noqa: BLE001  the boundary to the library, whose errors are its own
-            ours = classify(error, "AwsSigV4")
-            if isinstance(ours, LLMError) and ours.retryable:
-                raise ours from None
-            problem = str(ours)
+            ours = classify(error, "botocore")
+            failure = ours if isinstance(ours, LLMError) and ours.retryable else _none_found(ours)
         else:
-            return Token(secret=Secret(""), expires_at=runtime.time() + _LOOK_AGAIN, extras={"keys": keys})
-        raise AuthenticationError(f"AwsSigV4: no AWS credentials could be had: {problem}")
+            if old is None or not refused or keys != old.extras["keys"]:
+                return Token(secret=Secret(""), expires_at=runtime.time() + _LOOK_AGAIN, extras={"keys": keys})
+            failure = AuthenticationError(
+                "AwsSigV4: AWS refused the keys as wrong or expired, and there are no others: log in again, or renew them."
+            )
+        raise without_frames(failure)
 
     def _look(self) -> _Keys:
         if self._session is None:
@@ -113,16 +151,20 @@ class AwsSigV4(TokenAuth):
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
 
-        signed = AWSRequest(request.method, request.url, dict(request.headers), request.body)
+        url = wire_url(request.url)
+        signed = AWSRequest(request.method, url, dict(request.headers), request.body)
         SigV4Auth(token.extras["keys"].for_botocore(), self.service, self.region).add_auth(signed)
-        before = {name.lower() for name, _ in request.headers}
-        return request.with_headers(
-            *((name, value) for name, value in signed.headers.items() if name.lower() not in before)
-        )
+        added = [(name, value) for name, value in signed.headers.items() if name.lower() in _ADDED]
+        return request.with_url(url).with_headers(*added)
 
     def refuses(self, response: HttpResponse) -> bool:
         """Return whether the keys have expired."""
         return response.status in (400, 401, 403) and any(word in response.body[:4096] for word in _STALE)
+
+    def explain_refusal(self, wall_time: float) -> str | None:
+        """Return what may be wrong when a signature is refused, in words."""
+        when = datetime.fromtimestamp(wall_time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"The request was signed by {self!r} at {when}: check the keys, service, region, and the clock."
 
     def __repr__(self) -> str:
         return f"AwsSigV4({self.service!r}, {self.region!r})"
@@ -136,6 +178,11 @@ class _Keys:
         self._secret = secret_of("AwsSigV4: secret_access_key", secret)
         self._session = None if session is None else secret_of("AwsSigV4: session_token", session)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Keys) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]  never a dictionary's key
+
     def for_botocore(self) -> Any:
         from botocore.credentials import Credentials
 
@@ -144,3 +191,10 @@ class _Keys:
 
     def __repr__(self) -> str:
         return "<AWS keys>"
+
+
+def _none_found(error: Exception) -> AuthenticationError:
+    said = str(error)
+    if said.startswith("AwsSigV4: "):  # our own words, from `_look`
+        return AuthenticationError(said)
+    return AuthenticationError(f"AwsSigV4: no AWS credentials could be had: {said}")
