@@ -154,18 +154,27 @@ def test_rounding_never_adds_up(quota: int, burst: int, start: float, count: int
     assert all(later - earlier >= PERIOD for earlier, later in zip(times, times[quota:], strict=False))
 
 
+SHARES = {  # how a limit's burst follows from it: a share of it, or what the user gave
+    "twentieth": lambda quota, given: max(1, quota // 20),
+    "quarter": lambda quota, given: max(1, quota // 4),
+    "given": lambda quota, given: min(quota, given),
+}
+
+
+@pytest.mark.parametrize("share", SHARES)
 @settings(max_examples=300)
-@given(quotas(), st.lists(st.tuples(gaps, st.integers(1, 40), st.integers(1, 60), st.integers(1, 60)), max_size=60))
+@given(quotas(), st.lists(st.tuples(gaps, st.integers(1, 40), st.integers(1, 60)), max_size=60))
 def test_slower_times_in_between_never_let_more_pass_than_the_quota(
-    limits: tuple[int, int], calls: list[tuple[float, int, int, int]]
+    share: str, limits: tuple[int, int], calls: list[tuple[float, int, int]]
 ) -> None:
-    quota, burst = limits
-    meter = Gcra(quota=quota, burst=burst, period=PERIOD)
+    quota, given_burst = limits
+    burst = SHARES[share]
+    meter = Gcra(quota=quota, burst=burst(quota, given_burst), period=PERIOD)
     now, grants = 1000.0, []
-    for gap, weight, lowered, lower_burst in calls:
+    for gap, weight, lowered in calls:
         now += gap
         lower = min(lowered, quota)
-        meter.retune(now, quota=lower, burst=min(lower_burst, lower, burst), period=PERIOD)
+        meter.retune(now, quota=lower, burst=burst(lower, given_burst), period=PERIOD)
         units = min(weight, lower)
         now = max(now, meter.earliest(units))
         meter.take(now, units)
