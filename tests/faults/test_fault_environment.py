@@ -9,8 +9,6 @@ import pytest
 from oarlock import ChatLLM
 from oarlock.testing import faults
 
-LEFT_BEHIND = {("answers_twice", "httpx2")}
-
 TRANSPORTS = ["pyreqwest", "httpx2"]
 
 
@@ -42,11 +40,7 @@ def test_netrc_is_not_used(transport, monkeypatch, tmp_path):
     "name",
     ["closes_what_it_kept", "resets_what_it_kept", "answers_twice", "answers_unasked", "content_length_too_short"],
 )
-def test_what_one_answer_leaves_behind_harms_no_other(name, transport, request):
-    if (name, transport) in LEFT_BEHIND:
-        request.applymarker(
-            pytest.mark.xfail(reason="httpcore2 keeps what stands behind an answer for the next", strict=True)
-        )
+def test_what_one_answer_leaves_behind_harms_no_other(name, transport):
     with faults.serve(name, then="answer") as server:
         llm = ChatLLM("m", server.url, transport=transport)
         said = []
