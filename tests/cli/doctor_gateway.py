@@ -93,6 +93,7 @@ class Gateway:
 def serving(gateway: Gateway, context: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterator[Gateway]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # one write for head and body
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers.get("content-length", "0")))
@@ -110,7 +111,7 @@ def serving(gateway: Gateway, context: ssl.SSLContext | None = None, host: str =
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST
+        do_GET = do_CONNECT = do_POST
 
         def log_message(self, *_: Any) -> None:
             pass

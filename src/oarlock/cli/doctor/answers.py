@@ -32,6 +32,7 @@ from oarlock.contract.errors import (
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
+from oarlock.dialects.openai_chat import error_message
 
 __all__ = ["access", "ask", "base_url", "chat", "model", "question"]
 
@@ -71,10 +72,10 @@ def access(case: Case) -> Step:
         _first_question(case)
     error = case.refusal
     if isinstance(error, AuthenticationError):
-        return failed(_said(error), _advice_for_401(case), status=error.status)
+        return failed(_said(case, error), _advice_for_401(case), status=error.status)
     if isinstance(error, PermissionDeniedError):
         return failed(
-            _said(error),
+            _said(case, error),
             "The sign-in was understood, but is not allowed to do this: check the token's scopes and audience, what the "
             "key may use, and whether this machine's address is let in.",
             status=error.status,
@@ -140,27 +141,35 @@ def base_url(case: Case) -> Step:
     error, exchange = case.refusal, case.answered
     if not case.model_known:
         return skipped("Nothing was asked yet, since the model is not known.")
+    if exchange is not None and exchange.status is None and isinstance(error, ResponseFormatError):
+        other = "https" if case.url.scheme == "http" else "http"
+        return failed("What listens there does not answer in HTTP.", f"Check the port, and try {other}://.")
     if exchange is None or exchange.status is None:
         return skipped("No answer came that would tell.")
     where = f"{case.url.scheme}://{case.url.netloc}{case.url.path}"
     if 300 <= exchange.status < 400:
-        target = _target(exchange)
-        return failed(
-            f"{where} answers with a redirect (HTTP {exchange.status}){f' to {target}' if target else ''}.",
-            "Redirects are not followed, so that credentials stay where they belong: set base_url to the final address.",
-            status=exchange.status,
-        )
-    if error is not None and exchange.is_html and exchange.status in (200, 404, 405):
-        return failed(
-            f"{where} answers with a page of HTML (HTTP {exchange.status}), not with an API's JSON.",
-            _better_base(case),
-            status=exchange.status,
-        )
-    if error is not None and exchange.status in (404, 405) and not _is_about_model(case, error):
-        return failed(
-            f"There is nothing at {where} (HTTP {exchange.status}).", _better_base(case), status=exchange.status
-        )
+        return _redirected(where, exchange)
+    if error is not None and (why := _misplaced(case, error, exchange)):
+        return failed(f"{where} {why} (HTTP {exchange.status}).", _better_base(case), status=exchange.status)
     return fine(f"{where} is there.")
+
+
+def _redirected(where: str, exchange: Exchange) -> Step:
+    target = _target(exchange)
+    return failed(
+        f"{where} answers with a redirect (HTTP {exchange.status}){f' to {target}' if target else ''}.",
+        "Redirects are not followed, so that credentials stay where they belong: set base_url to the final address.",
+        status=exchange.status,
+    )
+
+
+def _misplaced(case: Case, error: LLMError, exchange: Exchange) -> str | None:
+    """Say what shows that there is no API, if anything does."""
+    if exchange.status in (200, 404, 405) and exchange.is_html:
+        return "is a page of HTML, not an API"
+    if exchange.status in (404, 405) and not _is_about_model(case, error):
+        return "is not there"
+    return None
 
 
 def _better_base(case: Case) -> str:
@@ -174,7 +183,8 @@ def _better_base(case: Case) -> str:
     for candidate in tries:
         if candidate != base and _listed(case, candidate) is not None:
             return f"Set base_url to {candidate}: models are listed there."
-    return f"Check base_url: it is that of the API, up to its version, often {tries[0]}"
+    often = f", often {tries[0]}" if tries[0] != base else ""
+    return f"Check base_url: it is that of the API, up to its version{often}."
 
 
 def _target(exchange: Exchange) -> str:
@@ -215,13 +225,8 @@ def _is_about_model(case: Case, error: LLMError) -> bool:
         return False
     if error.code and "model" in error.code.lower():
         return True
-    said = _words(error)
+    said = _said(case, error)
     return bool(_NO_MODEL.search(said)) or (error.status == 404 and f"{case.llm.model}" in said)
-
-
-def _words(error: LLMError) -> str:
-    """Return what the endpoint itself said, without our own words around it, in which the model's name occurs too."""
-    return str(error).partition("answered HTTP")[2].partition(" The request went to ")[0] or str(error)
 
 
 def chat(case: Case) -> Step:
@@ -238,7 +243,7 @@ def chat(case: Case) -> Step:
             f"{name} used up its {case.llm.max_tokens} tokens before there was any text, as models that think first do.",
             "Give it more: max_tokens.",
         )
-    return failed(_said(error), _advice_for(case, error), status=error.status, error=type(error).__name__)
+    return failed(_said(case, error), _advice_for(case, error), status=error.status, error=type(error).__name__)
 
 
 def _advice_for(case: Case, error: LLMError) -> str:
@@ -260,7 +265,7 @@ def _advice_for_401(case: Case) -> str:
     auth = case.http.auth if case.http is not None else None
     if auth is None:
         return "Give a sign-in: --api-key-env NAME, --bearer-env NAME or --auth-file FILE; in Python auth=."
-    challenge = scrub((case.answered.headers if case.answered else {}).get("www-authenticate", ""), 160)
+    challenge = _challenge(case.answered.headers.get("www-authenticate", "") if case.answered is not None else "")
     told = f" The server asks for: {challenge}." if challenge else ""
     if isinstance(auth, ApiKey):
         other = "x-api-key" if auth.header.lower() == "authorization" else "Authorization"
@@ -268,7 +273,20 @@ def _advice_for_401(case: Case) -> str:
     return f"Check that the token is for this endpoint: its issuer, audience and scopes.{told}"
 
 
-def _said(error: LLMError) -> str:
-    """Return an error's message, begun with a capital letter."""
-    text = str(error)
-    return text[:1].upper() + text[1:]
+def _challenge(header: str) -> str:
+    """Return a `WWW-Authenticate` in words (RFC 9110, 11.6.1)."""
+    scheme = header.partition(" ")[0].rstrip(",")
+    if not scheme:
+        return ""
+    facts = re.findall(r'(realm|error|error_description|scope)="([^"]{1,200})"', header[:2000])
+    return ", ".join([scrub(scheme, 40), *(f"{name} {scrub(value, 120)}" for name, value in facts)])
+
+
+def _said(case: Case, error: LLMError) -> str:
+    """Return what went wrong: for a refusal what the endpoint says, without our own words around it."""
+    exchange = case.answered
+    if exchange is None or exchange.status is None or exchange.status < 400:
+        text = str(error)
+        return text if text.startswith(case.llm.model) else text[:1].upper() + text[1:]
+    said, _ = error_message(exchange.status, exchange.body, exchange.headers)
+    return f"The endpoint answered HTTP {exchange.status}: {said.rstrip('.')}."

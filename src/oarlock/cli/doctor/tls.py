@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from oarlock.cli.doctor.case import Case
+from oarlock.cli.doctor.certificate import Certificate, read_certificate
 from oarlock.cli.doctor.network import opened, plain_http
 from oarlock.cli.doctor.report import Step, failed, fine, skipped, warning
 from oarlock.transport.proxies import revealed
@@ -18,8 +18,6 @@ from oarlock.transport.proxies import revealed
 __all__ = ["tls"]
 
 _SOON = 14  # days: what expires within them is worth a warning
-_DAY = 86400.0
-_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which Python's ssl does not name
 # OpenSSL's X509_V_ERR_...
 _NOT_YET, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_ROOT = 9, 10, 18, 19
 _NO_ISSUER = (20, 21)
@@ -71,7 +69,8 @@ def _shaken(case: Case, context: ssl.SSLContext) -> Step:
     begun = time.monotonic()
     with context.wrap_socket(opened(case), server_hostname=case.host[0]) as secured:
         seconds = time.monotonic() - begun
-        certificate, version = secured.getpeercert() or {}, secured.version() or "TLS"
+        certificate = read_certificate(secured.getpeercert(binary_form=True) or b"")
+        version = (secured.version() or "TLS").replace("TLSv", "TLS ")
         secured.settimeout(min(_LISTEN + seconds, case.timeout))
         with suppress(TimeoutError):  # as it should be: a server waits for the question
             secured.recv(1)
@@ -81,12 +80,13 @@ def _shaken(case: Case, context: ssl.SSLContext) -> Step:
             "Name the authority instead: --ca-bundle PATH.",
             version=version,
         )
-    facts = {"version": version, **_facts(certificate), "trusted_by": _store(case)}
-    until = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
-    days = (until - time.time()) / _DAY
+    facts = {"version": version, **_facts(certificate), "checked_against": _store(case)}
+    if certificate is None:
+        return fine(f"{version}; the certificate is trusted, checked against {_store(case)}.", **facts)
+    days = (certificate.until - datetime.now(UTC)).days
     said = (
-        f"{version}; certificate of {', '.join(facts['names'][:3])} by {facts['issuer']}, good until {facts['until']} "
-        f"({days:.0f} days), trusted by {_store(case)}."
+        f"{version}; certificate for {', '.join(certificate.names[:3])} by {certificate.issuer}, good until {facts['until']} "
+        f"({days} days), checked against {_store(case)}."
     )
     if days < _SOON:
         return warning(said, "It expires soon: have it renewed.", **facts)
@@ -96,23 +96,22 @@ def _shaken(case: Case, context: ssl.SSLContext) -> Step:
 def _untrusted(case: Case, error: ssl.SSLCertVerificationError) -> Step:
     code, host = error.verify_code, case.host[0]
     certificate = _shown_anyway(case)
-    facts = _facts(certificate) if certificate else {}
-    whose = f" (of {', '.join(facts['names'][:3])}, by {facts['issuer']})" if facts else ""
-    facts["trusted_by"] = _store(case)
+    facts = {**_facts(certificate), "checked_against": _store(case)}
+    whose = f" (for {', '.join(certificate.names[:3])}, by {certificate.issuer})" if certificate is not None else ""
     if code == _EXPIRED:
-        when = f" on {facts['until']}" if "until" in facts else ""
+        when = f" on {certificate.until:%Y-%m-%d}" if certificate is not None else ""
         return failed(
             f"The server's certificate{whose} expired{when}.",
             "Have it renewed on the server. If the date is in the future: set this machine's clock.",
             **facts,
         )
     if code == _NOT_YET:
-        when = f" before {facts['since']}" if "since" in facts else " yet"
+        when = f" before {certificate.since:%Y-%m-%d}" if certificate is not None else " yet"
         return failed(
             f"The server's certificate{whose} is not valid{when}.", "Check the clocks of both machines.", **facts
         )
     if code in _WRONG_NAME:
-        names = f": it is for {', '.join(facts['names'][:5])}" if facts else ""
+        names = f": it is for {', '.join(certificate.names[:5])}" if certificate is not None else ""
         return failed(
             f"The server's certificate is not for the host name {host}{names}.",
             "Use the name that stands in it in base_url, or have a certificate made for this one.",
@@ -127,7 +126,7 @@ def _untrusted(case: Case, error: ssl.SSLCertVerificationError) -> Step:
         )
     if code in _NO_ISSUER or code == _SELF_SIGNED_ROOT:
         return failed(
-            f"The server's certificate{whose} is from an unknown authority (CA): {_store(case)} does not have it.",
+            f"The server's certificate{whose} is from an unknown authority (CA), checked against {_store(case)}.",
             "If it is your company's: --ca-bundle PATH of its PEM file. If it is a public one: the server may leave out "
             "the intermediate certificate.",
             **facts,
@@ -179,43 +178,26 @@ def _words(error: OSError) -> str:
     return (getattr(error, "reason", None) or error.strerror or type(error).__name__).replace("_", " ").lower()
 
 
-def _shown_anyway(case: Case) -> dict[str, Any] | None:
-    """Return what stands in a certificate that was refused: it is fetched unchecked, and then checked against itself."""
+def _shown_anyway(case: Case) -> Certificate | None:
+    """Return what stands in a certificate that was refused, for which it is fetched once more, unchecked."""
     blind = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
-    reading = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    reading.check_hostname = False
-    reading.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
     try:
-        with blind.wrap_socket(opened(case), server_hostname=case.host[0]) as first:
-            reading.load_verify_locations(cadata=first.getpeercert(binary_form=True))
-        with reading.wrap_socket(opened(case), server_hostname=case.host[0]) as second:
-            return second.getpeercert()
+        with blind.wrap_socket(opened(case), server_hostname=case.host[0]) as secured:
+            return read_certificate(secured.getpeercert(binary_form=True) or b"")
     except OSError:  # then without the details
         return None
 
 
-def _facts(certificate: dict[str, Any]) -> dict[str, Any]:
-    names = [name for _, name in certificate.get("subjectAltName", ())] or list(_common(certificate, "subject"))
-    issuer = dict(_pairs(certificate, "issuer"))
+def _facts(certificate: Certificate | None) -> dict[str, Any]:
+    if certificate is None:
+        return {}
     return {
-        "names": names or ["nobody"],
-        "issuer": issuer.get("organizationName") or issuer.get("commonName") or "nobody",
-        "since": _day(certificate["notBefore"]),
-        "until": _day(certificate["notAfter"]),
+        "names": list(certificate.names),
+        "issuer": certificate.issuer,
+        "since": f"{certificate.since:%Y-%m-%d}",
+        "until": f"{certificate.until:%Y-%m-%d}",
     }
-
-
-def _common(certificate: dict[str, Any], whose: str) -> Iterator[str]:
-    return (value for name, value in _pairs(certificate, whose) if name == "commonName")
-
-
-def _pairs(certificate: dict[str, Any], whose: str) -> Iterator[tuple[str, str]]:
-    return (pair for part in certificate.get(whose, ()) for pair in part)
-
-
-def _day(text: str) -> str:
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC).strftime("%Y-%m-%d")
 
 
 def _store(case: Case) -> str:
@@ -223,4 +205,4 @@ def _store(case: Case) -> str:
     system = os.environ.get(paths.openssl_cafile_env) or paths.cafile or paths.capath
     store = f"the system's store ({system})" if system else "the system's store"
     verify = case.options.verify
-    return store if isinstance(verify, bool) else f"{verify} or {store}"
+    return store if isinstance(verify, bool) else f"{verify} and {store}"

@@ -1,0 +1,185 @@
+"""What the doctor says of TLS: every wrong certificate by its own name."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+from doctor_gateway import Gateway, serving
+from hypothesis import given
+from hypothesis import strategies as st
+from test_doctor import look, only_failure
+
+from oarlock.cli.doctor.certificate import read_certificate
+from oarlock.cli.doctor.report import Examination
+from oarlock.testing import faults
+
+
+class Authority:
+    """A company's own authority, with its files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ca = trustme.CA(organization_name="Example Corp")
+        self.pem = str(folder / "ca.pem")
+        self.ca.cert_pem.write_to_path(self.pem)
+
+    def server(self, *names: str, days: int = 90, clients: bool = False) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        end = datetime.now(UTC) + timedelta(days=days, hours=1)
+        begin = min(datetime.now(UTC), end) - timedelta(days=30)
+        self.ca.issue_cert(*names, not_before=begin, not_after=end).configure_cert(context)
+        if clients:
+            context.verify_mode = ssl.CERT_REQUIRED
+            self.ca.configure_trust(context)
+        return context
+
+    def client(self, ca: trustme.CA | None = None) -> tuple[str, str]:
+        leaf = (ca or self.ca).issue_cert("me@example.com")
+        certificate, key = self.folder / "me.pem", self.folder / "me.key"
+        certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+        leaf.private_key_pem.write_to_path(str(key))
+        return str(certificate), str(key)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def at(gateway: Gateway, verify: str | bool, **options: object) -> Examination:
+    return look(gateway.url, transport_options={"verify": verify, **options})
+
+
+class TestGood:
+    def test_the_certificate_is_described(self, authority: Authority) -> None:
+        with serving(Gateway(), authority.server("127.0.0.1", "localhost")) as gateway:
+            found = at(gateway, authority.pem)
+        assert found.ok, found.failures
+        saw = found["tls"].saw
+        assert "TLS 1.3; certificate for 127.0.0.1, localhost by Example Corp, good until" in saw
+        assert "(90 days)" in saw
+        assert f"checked against {authority.pem} and the system's store" in saw
+
+    def test_one_that_expires_soon(self, authority: Authority) -> None:
+        with serving(Gateway(), authority.server("127.0.0.1", days=5)) as gateway:
+            found = at(gateway, authority.pem)
+        assert (found["tls"].outcome, found.ok) == ("warning", True)
+        assert "(5 days)" in found["tls"].saw
+        assert "have it renewed" in found["tls"].advice
+
+    def test_unchecked(self, authority: Authority) -> None:
+        with serving(Gateway(), authority.server("127.0.0.1")) as gateway:
+            found = at(gateway, False)
+        assert (found["tls"].outcome, found.ok) == ("warning", True)
+        assert "certificates are not checked" in found["tls"].saw
+
+    def test_a_client_certificate_that_is_wanted_and_given(self, authority: Authority) -> None:
+        with serving(Gateway(), authority.server("127.0.0.1", clients=True)) as gateway:
+            found = at(gateway, authority.pem, client_certificate=authority.client())
+        assert found.ok, found.failures
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("tls_self_signed", "is self-signed: nobody vouches for it"),
+        ("tls_expired", "expired on 20"),
+        ("tls_not_yet_valid", "is not valid before 20"),
+        ("tls_wrong_host", "is not for the host name 127.0.0.1: it is for models.example"),
+        ("tls_unknown_authority", "is from an unknown authority (CA)"),
+        ("tls_no_intermediate", "the server may leave out the intermediate certificate"),
+        ("tls_client_certificate", "demands a client certificate, and none was given"),
+        ("plain_http_on_tls_port", "does not speak TLS"),
+        ("tls_1_0_only", "too old a TLS"),
+        ("tls_1_1_only", "too old a TLS"),
+        ("tls_ssl_3_only", "too old a TLS"),
+        ("tls_handshake_hang", "did not finish the TLS handshake within 0.5 s"),
+        ("tls_reset_in_handshake", "reset the connection"),
+        ("tls_close_in_handshake", "ended the handshake"),
+        ("tls_alert", "internal error"),
+        ("tls_garbage", "ended the handshake"),
+    ],
+)
+def test_what_is_wrong_is_named(fault: str, said: str) -> None:
+    with faults.serve(fault) as server:
+        found = look(server.url, timeout=0.5, transport_options={"verify": server.ca_pem})
+        assert server.requests == []
+    assert said in only_failure(found, "tls")
+    assert found["chat"].saw == "tls failed."
+
+
+class TestClientCertificates:
+    def test_one_that_the_server_does_not_know(self, authority: Authority) -> None:
+        with serving(Gateway(), authority.server("127.0.0.1", clients=True)) as gateway:
+            found = at(gateway, authority.pem, client_certificate=authority.client(trustme.CA()))
+        assert "does not accept the client certificate" in only_failure(found, "tls")
+
+    def test_tls_1_2_demands_it_in_the_handshake(self, authority: Authority) -> None:
+        context = authority.server("127.0.0.1", clients=True)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with serving(Gateway(), context) as gateway:
+            found = at(gateway, authority.pem)
+        assert "demands a client certificate" in only_failure(found, "tls")
+
+    def test_files_that_do_not_go_together(self, authority: Authority, tmp_path: Path) -> None:
+        certificate, _ = authority.client()
+        other = tmp_path / "other.key"
+        trustme.CA().issue_cert("x").private_key_pem.write_to_path(str(other))
+        with serving(Gateway(), authority.server("127.0.0.1")) as gateway:
+            found = at(gateway, authority.pem, client_certificate=(certificate, str(other)))
+        assert "The client certificate cannot be used: key values mismatch" in only_failure(found, "tls")
+
+
+def test_a_ca_bundle_that_is_none(authority: Authority, tmp_path: Path) -> None:
+    path = tmp_path / "empty.pem"
+    path.write_text("nothing")
+    with serving(Gateway(), authority.server("127.0.0.1")) as gateway:
+        found = at(gateway, str(path))
+    assert "The CA bundle cannot be used" in only_failure(found, "tls")
+
+
+def test_through_a_proxy_of_https(authority: Authority) -> None:
+    with faults.serve("answer") as proxy:
+        url = proxy.url.removesuffix("/v1").replace("http://", "https://")
+        found = look("https://127.0.0.1:1/v1", transport_options={"proxy": url})
+    assert found["tls"].outcome == "skipped"
+    assert "within the TLS of an https:// proxy" in found["tls"].saw
+
+
+class TestReadingCertificates:
+    def test_it_says_the_same_as_cryptography(self) -> None:
+        from cryptography import x509
+
+        begin, end = datetime(2045, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2055, 6, 7, tzinfo=UTC)
+        leaf = trustme.CA(organization_name="Example Corp").issue_cert(
+            "llm.example.com", "10.0.0.1", "::1", not_before=begin, not_after=end
+        )
+        theirs = x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes())
+        ours = read_certificate(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode()))
+        assert ours is not None
+        assert set(ours.names) == {"llm.example.com", "10.0.0.1", "::1"}
+        assert ours.issuer == "Example Corp"
+        assert (ours.since, ours.until) == (theirs.not_valid_before_utc, theirs.not_valid_after_utc)
+
+    @given(st.binary(max_size=200))
+    def test_garbage_is_none(self, der: bytes) -> None:
+        assert read_certificate(der) is None
+
+    @given(st.data())
+    def test_a_damaged_one_is_read_or_none(self, data: st.DataObject) -> None:
+        der = bytearray(_DER)
+        at = data.draw(st.integers(0, len(der) - 1))
+        der[at] = data.draw(st.integers(0, 255))
+        read_certificate(bytes(der[: data.draw(st.integers(1, len(der)))]))
+
+
+def _leaf() -> Iterator[bytes]:
+    yield ssl.PEM_cert_to_DER_cert(trustme.CA().issue_cert("a.example").cert_chain_pems[0].bytes().decode())
+
+
+_DER = next(_leaf())
