@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any, Final, Protocol
-from urllib.parse import quote_plus
+from urllib.parse import quote
 
 from oarlock.auth.credentials import secret_of
 from oarlock.auth.signed_jwt import Signer
@@ -105,8 +105,9 @@ class _Password:
     def prove(self, runtime: Runtime, url: str) -> Proof:
         if self._in_form:
             return (), {"client_id": self._client_id, "client_secret": self._secret.reveal()}
-        # Both are form-encoded before they are joined (RFC 6749, 2.3.1), so that a colon in either does no harm.
-        pair = f"{quote_plus(self._client_id)}:{quote_plus(self._secret.reveal())}"
+        # Both are form-encoded before they are joined (RFC 6749, 2.3.1), so that a colon in either does no harm; blanks
+        # as "%20", since not every server reads "+" as one.
+        pair = f"{quote(self._client_id, safe='')}:{quote(self._secret.reveal(), safe='')}"
         return (("authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"),), {}
 
 
