@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from oarlock.auth.client_authentication import PrivateKeyJWT
     from oarlock.auth.cloud import AzureCredential, GoogleCredentials
     from oarlock.auth.command_token import CommandToken
+    from oarlock.auth.configured import from_config, from_env
     from oarlock.auth.device_code import DeviceCode, DevicePrompt
     from oarlock.auth.encrypted_store import EncryptedFileStore
     from oarlock.auth.headers import Headers
@@ -82,6 +83,8 @@ __getattr__ = lazy_names(
         "Token": "renewal",
         "TokenAuth": "token_auth",
         "TokenExchange": "oauth",
+        "from_config": "configured",
+        "from_env": "configured",
         "TokenStore": "store",
     },
 )

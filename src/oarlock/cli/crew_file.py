@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 
 from oarlock import Agent, BaseLLM, ChatLLM, ConfigurationError, Crew, LocalLLM, Task
-from oarlock.auth import ApiKey, BearerToken
+from oarlock.auth import Auth, from_config
 from oarlock.contract.errors import misspelt
 
 T = TypeVar("T")
+
+_SHORT: Final = {"api_key": "key", "bearer_token": "token"}
 
 
 def run_crew_file(path: Path, inputs: Sequence[str]) -> None:
@@ -35,7 +36,8 @@ def load_crew(path: Path) -> Crew:
     """Return the crew of a YAML file.
 
     The file has `llm`, `agents` and `tasks`; `llm` is either `{model: FILE.gguf}` (in process; without a model the
-    installed one) or `{base_url, model, auth: {api_key|bearer_token: env:NAME}}` with further settings of `ChatLLM`.
+    installed one) or `{base_url, model, auth: {type: ..., ...}}` with further settings of `ChatLLM`; for `auth` see
+    `oarlock.auth.from_config`. Without `auth`, the endpoint wants none.
     """
     content = _read(path)
     _only(content, f"{path}", ("llm", "agents", "tasks", "verbose"), needed=("agents", "tasks"))
@@ -68,31 +70,15 @@ def _llm(settings: Any, where: str) -> BaseLLM:
     return _built(ChatLLM, where, {**given, "auth": _auth(auth, f"{where}.auth")})
 
 
-def _auth(settings: Any, where: str) -> ApiKey | BearerToken | None:
+def _auth(settings: Any, where: str) -> Auth | None:
+    """Return the sign-in; `{api_key: env:NAME}` is short for `{type: api_key, key: env:NAME}`."""
     if settings is None:
         return None
     given = _mapping(settings, where)
-    _only(given, where, ("api_key", "bearer_token", "header"))
-    if "bearer_token" in given:
-        return BearerToken(_secret(given["bearer_token"], f"{where}.bearer_token"))
-    return ApiKey(_secret(given.get("api_key"), f"{where}.api_key"), header=given.get("header"))
-
-
-def _secret(reference: Any, where: str) -> str:
-    """Return what `env:NAME` or `file:PATH` refers to; a secret itself has no place in the file."""
-    kind, _, name = str(reference).partition(":")
-    if kind == "env" and name:
-        if not os.environ.get(name):
-            raise ConfigurationError(f"{where}: the environment variable {name} is not set.")
-        return os.environ[name]
-    if kind == "file" and name:
-        try:
-            return Path(name).expanduser().read_text()
-        except OSError as error:
-            raise ConfigurationError(f"{where}: {name} cannot be read: {error.strerror}.") from error
-    raise ConfigurationError(
-        f"{where} must say where the secret is, as env:NAME or file:PATH; it is not kept in the file."
-    )
+    for name, argument in _SHORT.items():
+        if "type" not in given and name in given:
+            given = {"type": name, **{argument if key == name else key: value for key, value in given.items()}}
+    return from_config(given, where)
 
 
 def _read(path: Path) -> dict[str, Any]:
