@@ -37,15 +37,21 @@ def secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 GOOD: dict[str, dict[str, Any]] = {
     "api_key": {"key": "env:MY_SECRET", "header": "x-api-key"},
     "aws_sig_v4": {
-        "service": "bedrock", "region": "eu-central-1",
-        "access_key_id": "env:MY_SECRET", "secret_access_key": "file:secret", "session_token": "env:MY_SECRET",
+        "service": "bedrock",
+        "region": "eu-central-1",
+        "access_key_id": "env:MY_SECRET",
+        "secret_access_key": "file:secret",
+        "session_token": "env:MY_SECRET",
     },
     "azure_credential": {"scope": "api://ours/.default"},
     "bearer_token": {"token": "file:secret", "margin": 5},
     "chain": {"auths": [{"type": "api_key", "key": "env:MY_SECRET"}, {"type": "azure_credential"}]},
     "client_credentials": {
-        "token_url": TOKEN_URL, "client_id": "env:MY_SECRET", "client_secret": "env:MY_SECRET",
-        "scope": ["a", "b"], "extra": {"tenant": "t"},
+        "token_url": TOKEN_URL,
+        "client_id": "env:MY_SECRET",
+        "client_secret": "env:MY_SECRET",
+        "scope": ["a", "b"],
+        "extra": {"tenant": "t"},
     },
     "command_token": {"command": ["gcloud", "token"], "env": {"A": "text:a", "B": "env:MY_SECRET"}, "timeout": 3},
     "device_code": {"device_url": TOKEN_URL, "token_url": TOKEN_URL, "client_id": "c", "refresh_token": "file:secret"},
@@ -132,8 +138,11 @@ def test_further_fields_may_be_references() -> None:
     with SmallServer(lambda got: Give(body={"access_token": "t"}) if got.path == "/token" else hello()) as server:
         made = from_config(
             {
-                "type": "client_credentials", "token_url": f"{server.url}/token", "client_id": "c",
-                "client_secret": "env:MY_SECRET", "client_auth": "client_secret_post",
+                "type": "client_credentials",
+                "token_url": f"{server.url}/token",
+                "client_id": "c",
+                "client_secret": "env:MY_SECRET",
+                "client_auth": "client_secret_post",
                 "extra": {"tenant": "t", "password": "env:MY_SECRET", "x": "file:secret"},
             }
         )
@@ -144,7 +153,9 @@ def test_further_fields_may_be_references() -> None:
 
 def test_an_oauth_client_with_a_key() -> None:
     config = {
-        "type": "client_credentials", "token_url": TOKEN_URL, "client_id": "c",
+        "type": "client_credentials",
+        "token_url": TOKEN_URL,
+        "client_id": "c",
         "client_auth": {"private_key_jwt": {"key": "file:key.pem", "key_id": "1"}},
     }
     assert repr(from_config(config)) == "ClientCredentials('https://login.example.com')"

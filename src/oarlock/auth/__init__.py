@@ -55,6 +55,8 @@ __all__ = [
     "TokenAuth",
     "TokenExchange",
     "TokenStore",
+    "from_config",
+    "from_env",
 ]
 
 __getattr__ = lazy_names(

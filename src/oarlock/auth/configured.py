@@ -207,17 +207,16 @@ class _Reader:
             return self._secret(value, where)
         if name in kind.mappings:
             return self._mapping(value, where, lasting=name == "fields")
+        return self._open(name, value, where)
+
+    def _open(self, name: str, value: Any, where: str) -> Any:
+        """Return what is no secret; it may be kept elsewhere as well."""
         if name == "extra":
             return self._extra(value, where)
         if name == "client_auth" and isinstance(value, Mapping):
             return self._client_auth(value, where)
-        if name == "auths":
-            return value
-        if reference(value, where) is not None and not isinstance(value, Mapping):
-            found = reference(value, where)
-            assert found is not None
-            return found.now().reveal()  # what is no secret may be kept elsewhere as well
-        return value
+        found = reference(value, where) if isinstance(value, str) else None
+        return value if found is None else found.now().reveal()
 
     def _client_auth(self, value: Mapping[str, Any], where: str) -> Any:
         if list(value) != ["private_key_jwt"] or not isinstance(value["private_key_jwt"], Mapping):
