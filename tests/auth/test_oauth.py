@@ -278,8 +278,10 @@ def test_settings_that_cannot_work(make: Any, words: str) -> None:
         "",
         5,
         "https://me:pw@login.example.com/t",
-    ]
-    + ["https://login.example.com:x/t", "http://127.0.0.1.example.com/t", "http://[::2]/t"],
+        "https://login.example.com:x/t",
+        "http://127.0.0.1.example.com/t",
+        "http://[::2]/t",
+    ],
 )
 def test_where_credentials_are_not_sent(url: Any) -> None:
     for make in (
@@ -290,7 +292,7 @@ def test_where_credentials_are_not_sent(url: Any) -> None:
         lambda: DeviceCode("https://login.example.com/device", url, "public"),
         lambda: DeviceCode(url, "https://login.example.com/token", "public"),
     ):
-        with pytest.raises(ConfigurationError, match="token_url|device_url"):
+        with pytest.raises(ConfigurationError, match=r"token_url|device_url"):
             make()
 
 

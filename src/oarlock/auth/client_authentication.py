@@ -27,6 +27,9 @@ class ClientAuthentication(Protocol):
     alternative: str
     """Another method, which a server that refuses this one may want."""
 
+    secret: Secret | None
+    """What no message may quote."""
+
     def prove(self, runtime: Runtime, url: str) -> Proof:
         """Return what a request to this token endpoint must carry."""
 
@@ -78,7 +81,8 @@ class PrivateKeyJWT:
 class _Assertion:
     alternative = "client_secret_basic"
 
-    def __init__(self, client_id: str, signer: Signer, audience: str | None) -> None:
+    def __init__(self, client_id: str, signer: Signer, audience: str | None, secret: Secret | None = None) -> None:
+        self.secret = secret
         self._client_id = client_id
         self._signer = signer
         self._audience = audience
@@ -98,6 +102,7 @@ class _Password:
 
     def __init__(self, client_id: str, secret: Secret, *, in_form: bool) -> None:
         self._client_id = client_id
+        self.secret: Secret | None = secret
         self._secret = secret
         self._in_form = in_form
         self.alternative = "client_secret_basic" if in_form else "client_secret_post"
@@ -115,6 +120,7 @@ class _IdOnly:
     """A public client, or one whose certificate of the connection proves it."""
 
     alternative = "client_secret_basic"
+    secret: Secret | None = None
 
     def __init__(self, client_id: str) -> None:
         self._client_id = client_id
@@ -150,5 +156,5 @@ def client_authentication(
         raise ConfigurationError(f"{owner}: client_auth={method!r} uses no client_secret: leave it out.")
     secret = secret_of(f"{owner}: client_secret", client_secret)
     if method == "client_secret_jwt":
-        return _Assertion(client_id, Signer(owner, secret, algorithm="HS256"), None)
+        return _Assertion(client_id, Signer(owner, secret, algorithm="HS256"), None, secret)
     return _Password(client_id, secret, in_form=method == "client_secret_post")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -27,7 +27,7 @@ _ATTEMPTS = 3
 _BACKOFF = 0.5  # seconds, doubled for each attempt, with full jitter as in `Retry`
 _SAYS = {  # RFC 6749, 5.2; RFC 8628, 3.5; RFC 8707, 2
     "invalid_client": "check client_id and client_secret (or the key), and whether the server wants client_auth={other!r}",
-    "invalid_grant": "the {grant} was not accepted: it may be wrong, expired, revoked or used up",
+    "invalid_grant": "the server did not accept the {grant}: wrong, expired, revoked or used up",
     "invalid_scope": "check scope",
     "invalid_target": "check resource and audience",
     "unauthorized_client": "this client may not use the grant {grant_type!r}: allow it where the client is registered",
@@ -108,7 +108,10 @@ class TokenEndpoint:
             return self._read(runtime, response, form, grant)
         except LLMError as error:
             failure = error
-        failure.args = (_without_secrets(str(failure), fields),)
+        secrets = [value for name, value in fields.items() if name not in _PUBLIC]
+        if self.client is not None and self.client.secret is not None:
+            secrets.append(self.client.secret.reveal())
+        failure.args = (_without(str(failure), secrets),)
         raise failure
 
     def _request(self, headers: tuple[tuple[str, str], ...], fields: Mapping[str, str], timeout: float) -> HttpRequest:
@@ -197,11 +200,11 @@ def token_from(owner: str, answer: Mapping[str, Any], now: float) -> Token:
     return Token(secret=secret, expires_at=expires_at, extras=extras)
 
 
-def _without_secrets(text: str, fields: Mapping[str, str]) -> str:
+def _without(text: str, secrets: Iterable[str]) -> str:
     """Return a message without what was sent: some servers quote it in their errors."""
-    for name, value in fields.items():
-        if name not in _PUBLIC and len(value) >= _SHORTEST_SECRET:
-            text = text.replace(value, "…")
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "…")
     return text
 
 
