@@ -6,9 +6,10 @@ import httpx
 import httpx2
 import pytest
 
+from oarlock.auth.foreign import ForeignAuth, is_foreign_auth
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
-from oarlock.transport import ForeignAuth, ReqwestTransport, is_foreign_auth
+from oarlock.transport import ReqwestTransport
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 

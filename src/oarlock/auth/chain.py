@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from oarlock.auth.foreign import as_auth
 from oarlock.contract.auth import Auth
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import HttpRequest
@@ -19,7 +20,7 @@ class Chain:
     the end. Each renews its own credential when the endpoint refuses.
 
     Args:
-        auths: the sign-ins, in order.
+        auths: the sign-ins, in order; a `httpx2.Auth` or `httpx.Auth` may be among them.
 
     Raises:
         ConfigurationError: there is none, or one of them is no sign-in.
@@ -30,17 +31,19 @@ class Chain:
         Chain(ApiKey(header='x-team'), BearerToken('…'))
     """
 
-    def __init__(self, *auths: Auth) -> None:
+    def __init__(self, *auths: Auth | Any) -> None:
         if not auths:
             raise ConfigurationError("Chain: give at least one sign-in.")
-        for auth in auths:
-            if isinstance(auth, type) or not isinstance(auth, Auth):
-                raise ConfigurationError(f"Chain: a {type(auth).__name__} is no sign-in of oarlock.auth.")
-        self.auths = auths
+        self.auths = tuple(as_auth(auth, "Chain: what was given") for auth in auths)
 
     def flow(self, request: HttpRequest) -> Generator[Any, Any, None]:
         """Sign one request."""
         yield from _signed(self.auths, request)
+
+    def explain_refusal(self, wall_time: float) -> str | None:
+        """Return what those say that know what may be wrong."""
+        explained = (getattr(auth, "explain_refusal", lambda _: None)(wall_time) for auth in self.auths)
+        return " ".join(one for one in explained if one) or None
 
     def __repr__(self) -> str:
         return f"Chain({', '.join(map(repr, self.auths))})"
@@ -51,17 +54,17 @@ def _signed(auths: Sequence[Auth], request: HttpRequest) -> Generator[Any, Any, 
     if not auths:
         return (yield request)
     flow = auths[0].flow(request)
-    answer: Any = None
+    response: Any = None
     try:
         item = next(flow)
         while True:
             if isinstance(item, HttpRequest) and _same_place(item.url, request.url):
-                answer = yield from _signed(auths[1:], item)
+                answer = response = yield from _signed(auths[1:], item)
             else:  # a `Do`, or a request of the sign-in's own
                 answer = yield item
             item = flow.send(answer)
     except StopIteration:
-        return answer
+        return response
     finally:
         flow.close()
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from oarlock.auth.foreign import as_auth
 from oarlock.contract.answers import reply_from
 from oarlock.contract.auth import Auth, Send, authorize
 from oarlock.contract.checks import LONGEST_CALL, flag, seconds, whole
@@ -106,7 +107,7 @@ class HttpLLM(BaseLLM, abstract=True):
         super().__init__(model, temperature=temperature, stop=stop, max_tokens=max_tokens)
         who = type(self).__name__
         self.base_url: str = _checked_url(base_url)
-        self.auth = _as_auth(auth)
+        self.auth: Auth | None = None if auth is None else as_auth(auth, "auth")
         self.timeout = seconds(who, "timeout", timeout)
         self.first_event_timeout = within(who, "first_event_timeout", first_event_timeout, self.timeout)
         self.idle_timeout = within(who, "idle_timeout", idle_timeout, self.timeout)
@@ -348,16 +349,3 @@ def _origin(url: str) -> str:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.scheme and parts.netloc else ""
     except ValueError:
         return ""
-
-
-def _as_auth(auth: Any) -> Auth | None:
-    if auth is None or (isinstance(auth, Auth) and not isinstance(auth, type)):
-        return auth
-    from oarlock.transport.foreign_auth import ForeignAuth, is_foreign_auth
-
-    if is_foreign_auth(auth):
-        return ForeignAuth(auth)
-    given = "a text" if isinstance(auth, str) else f"of the type {type(auth).__name__}"
-    raise ConfigurationError(
-        f"auth is {given}, which is no sign-in. For a key or token: oarlock.auth.ApiKey(...) or BearerToken(...)."
-    )

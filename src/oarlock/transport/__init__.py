@@ -9,26 +9,21 @@ from oarlock.transport.options import TransportOptions
 from oarlock.transport.port import ResponseStream, Transport
 
 if TYPE_CHECKING:
-    from oarlock.transport.foreign_auth import ForeignAuth, is_foreign_auth
     from oarlock.transport.httpx2_transport import Httpx2Transport
     from oarlock.transport.reqwest import ReqwestTransport
 
 __all__ = [
-    "ForeignAuth",
     "Httpx2Transport",
     "ReqwestTransport",
     "ResponseStream",
     "Transport",
     "TransportOptions",
-    "is_foreign_auth",
     "make_transport",
 ]
 
 _LAZY = {
-    "ForeignAuth": "oarlock.transport.foreign_auth",
     "Httpx2Transport": "oarlock.transport.httpx2_transport",
     "ReqwestTransport": "oarlock.transport.reqwest",
-    "is_foreign_auth": "oarlock.transport.foreign_auth",
 }
 
 

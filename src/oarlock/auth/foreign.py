@@ -10,10 +10,11 @@ from collections.abc import Generator
 from importlib import import_module
 from typing import Any
 
+from oarlock.contract.auth import Auth
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import HttpRequest, HttpResponse
 
-__all__ = ["ForeignAuth", "is_foreign_auth"]
+__all__ = ["ForeignAuth", "as_auth", "is_foreign_auth"]
 
 LIBRARIES = ("httpx2", "httpx")
 # The body is decoded and whole when the flow sees it; these fields describe how it travelled.
@@ -29,6 +30,26 @@ def is_foreign_auth(obj: object) -> bool:
         True
     """
     return _library(obj) is not None
+
+
+def as_auth(auth: Any, what: str) -> Auth:
+    """Return a sign-in of ours as it is, and one of httpx2 or httpx as one of ours.
+
+    Args:
+        auth: what the user gave.
+        what: the argument, for the message.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if isinstance(auth, Auth) and not isinstance(auth, type):
+        return auth
+    if is_foreign_auth(auth):
+        return ForeignAuth(auth)
+    given = "a text" if isinstance(auth, str) else f"of the type {type(auth).__name__}"
+    raise ConfigurationError(
+        f"{what} is {given}, which is no sign-in. For a key or token: oarlock.auth.ApiKey(...) or BearerToken(...)."
+    )
 
 
 def _library(obj: object) -> str | None:
