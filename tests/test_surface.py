@@ -21,6 +21,7 @@ SOURCE = Path(oarlock.__file__).parent
 PUBLIC_MODULES = [
     "oarlock",
     "oarlock.auth",
+    "oarlock.errors",
     "oarlock.policies",
     "oarlock.tools",
     "oarlock.testing",

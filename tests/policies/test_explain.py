@@ -79,7 +79,7 @@ def test_from_the_outside_in() -> None:
         "     has the figures.\n"
         "  4. Deadline: Gives a call, with all that is inside of here, 60 s and no more.\n"
         "  5. Fallback: When a call has failed for good: after an outage or a limit asks other. Not once a\n"
-        "     stream has begun.\n"
+        "     stream has begun. Each has an even share of the time to the deadline.\n"
         "  6. Concurrency: Lets 8 calls through at the same time; the others wait in the order in which they\n"
         "     came, as long as the deadline allows.\n"
         "  7. The LLM itself: Mine(model='custom'), answered by its own call().\n"

@@ -157,7 +157,7 @@ def test_rounding_never_adds_up(quota: int, burst: int, start: float, count: int
 SHARES = {  # how a limit's burst follows from it: a share of it, or what the user gave
     "twentieth": lambda quota, given: max(1, quota // 20),
     "quarter": lambda quota, given: max(1, quota // 4),
-    "given": lambda quota, given: min(quota, given),
+    "given": min,
 }
 
 

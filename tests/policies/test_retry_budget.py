@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oarlock import ChatLLM
-from oarlock.contract.errors import ConfigurationError, LLMError, RateLimitError, ServerError
+from oarlock.contract.errors import ConfigurationError, ConnectionFailedError, LLMError, RateLimitError, ServerError
 from oarlock.contract.request import Request
 from oarlock.policies import Retry, RetryBudget
 from oarlock.policies.locks import ForkSafeLock
@@ -275,3 +275,11 @@ def test_retry_explains_itself() -> None:
     assert "a budget of 50, shared by all calls that were given it" in own
     assert Retry(budget=None).explain().endswith("if that is no more than 60 s.")
     assert Retry(1).explain() == "Sends a request once, and never again."
+
+
+def test_a_lost_store_of_a_shared_limit_costs_nothing(runtime: VirtualRuntime) -> None:
+    lost = ConnectionFailedError("no store", code="limit_store")
+    inner = failing("m at https://d.example.com", lost)
+    with runtime:
+        fail(inner.with_policies(Retry()), 100)
+    assert len(inner.requests) == 300

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from oarlock._lazy import lazy_names
 from oarlock.contract.auth import Auth
+from oarlock.contract.secret import Secret
 
 if TYPE_CHECKING:
     from oarlock.auth.api_key import ApiKey
@@ -50,6 +51,7 @@ __all__ = [
     "OnBehalfOf",
     "PrivateKeyJWT",
     "RefreshToken",
+    "Secret",
     "SessionLogin",
     "Token",
     "TokenAuth",

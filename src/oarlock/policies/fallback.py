@@ -43,7 +43,9 @@ class Fallback:
     """Asks another LLM when a call has failed for good, that is, after the retries inside.
 
     The others are asked in the order given, each at most once, until one answers. Each brings its own policies and
-    sign-in; what is around here, such as a deadline, holds for it too. None is asked once a piece of a streamed answer
+    sign-in; what is around here, such as a deadline, holds for it too. So that one that hangs leaves time for the next, the
+    time to the deadline is shared out: of three, the first has a third of it, the second half of what is then left, the last
+    all the rest. None is asked once a piece of a streamed answer
     has been handed out, when no time is left, or when the request offers tools and that LLM does not support function
     calling. If none answers, the first failure is raised: its notes (`__notes__`, shown in tracebacks) say what became of
     the others, and its `attempts` counts theirs too.
@@ -83,6 +85,7 @@ class Fallback:
         self.llms = tuple(_checked_llm(llm) for llm in llms)
         self.on = _OUTAGES_AND_LIMITS if on is None else _checked_classes(on)
         self.by_error = {_checked_class("by_error", one): _checked_llms(them) for one, them in _items(by_error)}
+        self._after_a_timeout = len(self._those_for(LLMTimeoutError()))
 
     def __call__(self, handler: Handler) -> Handler:
         return self._around(None, handler)
@@ -110,7 +113,7 @@ class Fallback:
         async def handle(runtime: Runtime, request: Request) -> Reply:
             started = runtime.now()
             try:
-                return await handler(runtime, request)
+                return await handler(runtime, _with_share(runtime, request, self._after_a_timeout))
             except LLMError as error:
                 reply = await self._instead(runtime, request, llm, error)
                 if reply is not None:
@@ -136,7 +139,9 @@ class Fallback:
                 continue
             request.emit(FellBack(from_model=_model(failed), to_model=_model(llm), error=latest))
             try:
-                reply = await llm.handle_request(runtime, self._request_for(llm, request))
+                others = len({id(one) for one in left} - asked)
+                shared = _with_share(runtime, self._request_for(llm, request), others)
+                reply = await llm.handle_request(runtime, shared)
             except LLMError as again:
                 _note(error, f"{_name(llm)} was asked instead and failed: {type(again).__name__}: {again}")
                 error.attempts += again.attempts
@@ -167,6 +172,8 @@ class Fallback:
             sentences.append(f"after {errors} asks {_in_turn(self.llms)}")
         sentences += [f"after {error.__name__} asks {_in_turn(llms)}" for error, llms in self.by_error.items()]
         text = f"When a call has failed for good: {'; '.join(sentences)}. Not once a stream has begun."
+        if self._after_a_timeout:
+            text += " Each has an even share of the time to the deadline."
         without = [_name(llm) for llm in self.all_llms() if not llm.supports_function_calling()]
         if without:
             text += f" Requests that offer tools pass over {', '.join(without)}: no function calling there."
@@ -180,6 +187,14 @@ class Fallback:
             pairs = (f"{one.__name__}: {', '.join(map(_model, llms))}" for one, llms in self.by_error.items())
             arguments.append(f"by_error={{{'; '.join(pairs)}}}")
         return f"Fallback({', '.join(arguments)})"
+
+
+def _with_share(runtime: Runtime, request: Request, others: int) -> Request:
+    """Return the request with its part of the time that is left to it and to so many others after it."""
+    if request.deadline is None or not others:
+        return request
+    now = runtime.now()
+    return request.replace(deadline=now + (request.deadline - now) / (others + 1))
 
 
 def _why_not(runtime: Runtime, request: Request, llm: BaseLLM) -> str | None:

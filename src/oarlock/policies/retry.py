@@ -126,7 +126,8 @@ class Retry:
                         raise
                     error.attempts, error.elapsed = _sent(request, error), runtime.now() - started
                     delay = self._delay(runtime, request, error)
-                    if delay is not None and budget is not None and (paid := budget.pay(error)) is None:
+                    costs = error.code != "limit_store"  # a shared limit's store failed: no load on the endpoint
+                    if delay is not None and budget is not None and costs and (paid := budget.pay(error)) is None:
                         _note_used_up(error, self._endpoint)
                         delay = None
                     if delay is None:

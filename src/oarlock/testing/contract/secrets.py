@@ -41,7 +41,7 @@ def no_secret_in_state(scene: Scene) -> None:
         require(
             not any(_found(secrets, text) for text in texts),
             f"self.{name} holds a secret as plain text, so vars(), a debugger or a pickle shows it: "
-            f"keep oarlock.contract.secret.Secret(...) instead, and use self.{name}.reveal() where it is sent.",
+            f"keep oarlock.auth.Secret(...) instead, and use self.{name}.reveal() where it is sent.",
         )
 
 
