@@ -400,7 +400,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 too_late = threading.Event()
 last = []  # called after the model's own exit
 atexit.register(lambda: [call() for call in last])
-llm = LocalLLM(temperature=0, max_tokens=300, context_window=512, threads=1)
+llm = LocalLLM(temperature=0, max_tokens=300, context_window=512, threads=1, on_length='return')
 
 def began():
     while not (llm._engine and llm._engine._running):

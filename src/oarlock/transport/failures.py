@@ -112,7 +112,7 @@ def by_sign(facts: str, where: str, max_headers: int) -> LLMError | None:
 NOT_HTTP = ("invalid http version", "illegal status line", "invalid http header parsed")
 UNTRUSTED = (
     "the TLS certificate of {where} is not trusted. If its authority is your company's own, give its PEM file as "
-    "verify='path/to/ca.pem'."
+    'transport_options={{"verify": "path/to/ca.pem"}}.'
 )
 REJECTED = "TLS with {where} failed over the client's certificate: check client_certificate."
 PLAIN = "{where} does not speak TLS: check the port and http:// or https://."

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from oarlock.contract.endings import OnLength, require_whole
 from oarlock.contract.reply import Reply, ToolCall, Usage
-from oarlock.dialects.openai_chat.failures import error_inside, from_json, parse_otherwise, wrong_shape
+from oarlock.dialects.openai_chat.failures import MISSING, error_inside, from_json, parse_otherwise, wrong_shape
 from oarlock.dialects.openai_chat.texts import clean
 
 __all__ = ["arguments_text", "decode", "parse", "read", "refusal_of", "text_of", "tool_call", "usage_of"]
@@ -58,7 +58,7 @@ def read(data: dict[str, Any], who: str, on_length: OnLength = "error") -> Reply
     choice = _choice(data, who)
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise wrong_shape(who, "an object in choices[0].message", message, data)
+        raise wrong_shape(who, "an object in choices[0].message", choice.get("message", MISSING), data)
     content = message.get("content")
     text = content if type(content) is str else text_of(content, who)
     if not text.isascii():
@@ -81,7 +81,7 @@ def _choice(data: dict[str, Any], who: str) -> dict[str, Any]:
     choices = data.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
-        raise wrong_shape(who, "a list 'choices' with an object in it", choices, data)
+        raise wrong_shape(who, "a list 'choices' with an object in it", data.get("choices", MISSING), data)
     if choice.get("error"):  # OpenRouter's way
         raise error_inside(choice, who)
     return choice

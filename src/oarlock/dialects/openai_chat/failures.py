@@ -18,7 +18,7 @@ from oarlock.contract.errors import (
 )
 from oarlock.contract.secret import scrub
 
-__all__ = ["error_inside", "error_message", "from_json", "parse_otherwise", "wrong_shape"]
+__all__ = ["MISSING", "error_inside", "error_message", "from_json", "parse_otherwise", "wrong_shape"]
 
 from_json = json.JSONDecoder(strict=False).decode  # raw newlines inside strings: wrong, frequent, harmless
 _READ_BODY: Final = 64 * 1024  # of an error's body, no more than this is looked at (DESIGN.md's cap)
@@ -42,12 +42,13 @@ def parse_otherwise(body: bytes, who: str) -> Any:
         elif start.startswith((b"data:", b"event:", b":")):
             what = "a stream of events, though none was asked for"
         elif isinstance(error, json.JSONDecodeError):
-            what = f"{_quoted(text)} ({error.msg} at character {error.pos})"
+            what = f"{_quoted(text)} ({error.msg.rstrip(': ').removesuffix(' at')} at character {error.pos})"
         else:  # an integer of more digits than Python reads
             what = f"{_quoted(text)} ({scrub(str(error), 80)})"
         raise ResponseFormatError(f"{who} should have answered with a JSON object, but sent {what}.") from None
 
 
+MISSING: Final = object()
 _brief = reprlib.Repr()
 _brief.maxlevel, _brief.maxdict, _brief.maxlist, _brief.maxstring, _brief.maxother = 3, 8, 4, 120, 60
 
@@ -57,9 +58,12 @@ def _quoted(text: str) -> str:
 
 
 def wrong_shape(who: str, expected: str, got: Any, data: Mapping[str, Any] | None = None) -> ResponseFormatError:
-    """Return the error for an answer in a wrong shape: what was expected, and a scrubbed piece of what came."""
+    """Return the error for an answer in a wrong shape: what was expected, and a scrubbed piece of what came.
+
+    `got` is `MISSING` where nothing came; `None` is JSON's null.
+    """
     where = f" in {scrub(_brief.repr(data), 200)}" if data is not None else ""
-    sent = scrub(_brief.repr(got), 200) if got is not None else "nothing there"
+    sent = "nothing there" if got is MISSING else "null" if got is None else scrub(_brief.repr(got), 200)
     id_ = data.get("id") if data is not None else None
     return ResponseFormatError(
         f"{who} should have sent {expected}, but sent {sent}{where}.", request_id=id_ if isinstance(id_, str) else None
