@@ -245,7 +245,7 @@ async def test_a_token_endpoint_that_hangs_has_its_own_timeout(
     server.script[:] = [Canned(after=lambda: never.wait(20))] * 3
     auth = ClientCredentials(server.token_url, "basic", SECRET, timeout=0.05)
     try:
-        with LoopbackEndpoint("Hello.") as endpoint, pytest.raises(LLMTimeoutError, match="which is 0.05 s for it"):
+        with LoopbackEndpoint("Hello.") as endpoint, pytest.raises(LLMTimeoutError, match=r"which is 0\.05 s for it"):
             llm = ChatLLM("m", endpoint.url, auth=auth, policies=(), transport=transport)
             assert await llm.acall("Hi") if colour == "acall" else llm.call("Hi")
     finally:
@@ -323,8 +323,7 @@ def test_any_lifetime(value: Any) -> None:
 def test_any_answer(answer: dict[str, Any]) -> None:
     try:
         token = token_from("X", answer, 1000.0)
-    except AuthenticationError as error:
-        assert str(error)
+    except AuthenticationError:
         return
     assert token.secret.reveal() == answer["access_token"].strip()
 
