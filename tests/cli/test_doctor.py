@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import socket
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from doctor_gateway import Answer, Gateway, serving
 
 from oarlock import BaseLLM, ChatLLM, HttpLLM
 from oarlock.auth import ApiKey, BearerToken, ClientCredentials, Headers
-from oarlock.cli.doctor.case import LONGEST_ANSWER, Patient
+from oarlock.cli.doctor.case import LONGEST_ANSWER, Patient, case_of
 from oarlock.cli.doctor.examine import MOST_REQUESTS, STEPS, examine
+from oarlock.cli.doctor.network import plain_http
 from oarlock.cli.doctor.report import Examination
 from oarlock.policies import Retry
 from oarlock.testing import JwtIssuer, faults
@@ -112,7 +115,7 @@ class TestTheWayThere:
             found, "dns"
         )
         assert outcomes(found)["chat"] == "skipped"
-        assert found["chat"].saw == "dns failed."
+        assert found["chat"].saw == "Not tried, since dns failed."
         assert found.requests == 0
 
     def test_a_host_name_that_cannot_be(self) -> None:
@@ -153,9 +156,6 @@ class TestTheWayThere:
     def test_plain_http_with_credentials(self) -> None:
         found = look("http://llm.example.invalid/v1", auth=ApiKey(KEY))
         assert outcomes(found)["dns"] == "failed"  # it never got as far as that
-        from oarlock.cli.doctor.case import case_of
-        from oarlock.cli.doctor.network import plain_http
-
         step = plain_http(case_of(Patient(llm=ChatLLM("m", "http://10.0.0.1/v1", auth=ApiKey(KEY)))))
         assert (step.outcome, "everybody on the way can read the credentials" in step.saw) == ("warning", True)
 
@@ -332,8 +332,6 @@ class TestSignIn:
 
     @pytest.mark.parametrize(("shift", "words"), [(3600, "60 minutes behind"), (-600, "10 minutes ahead of")])
     def test_a_clock_that_is_wrong(self, shift: int, words: str) -> None:
-        from email.utils import formatdate
-
         date = {"Date": formatdate(time.time() + shift, usegmt=True)}
 
         def hook(method: str, path: str, body: Any) -> Answer | None:
@@ -356,8 +354,6 @@ def look_at_good(*, auth: Any = None, **settings: Any) -> Examination:
 
 
 def jwt(**claims: Any) -> str:
-    import base64
-
     parts = [{"alg": "none"}, claims]
     coded = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
     return ".".join([*coded, "c2lnbmF0dXJl"])
@@ -442,6 +438,18 @@ class TestPlaceAndModel:
         else:
             assert said in only_failure(found, "model")
 
+    @pytest.mark.parametrize(
+        ("status", "step"), [(401, "access"), (403, "access"), (302, "base_url"), (500, "chat"), (200, None)]
+    )
+    def test_without_a_models_name_other_faults_are_found(self, status: int, step: str | None) -> None:
+        def hook(method: str, path: str, body: Any) -> Answer | None:
+            return gateway.chat(body) if status == 200 and method == "POST" else Answer(status, {})
+
+        with serving(Gateway(hook=hook)) as gateway:
+            found = examine(Patient(llm=ChatLLM("default", gateway.url), model_known=False), timeout=5)
+        assert [one.name for one in found.failures] == ([] if step is None else [step])
+        assert found["model"].outcome == ("warning" if step is None else "skipped")
+
     def test_a_list_in_other_shapes(self) -> None:
         for body in ([{"id": "gpt-x"}], {"models": [{"id": "gpt-x"}, 7]}):
             found = look_with(lambda method, body_=body: Answer(200, body_) if method == "GET" else None)
@@ -472,7 +480,7 @@ class TestTheFirstAnswer:
         assert "It asks to wait 7 s." in shown
         assert found["rate_limits"].outcome == "warning"  # its headers are told all the same
         assert "Used up" in found["rate_limits"].saw
-        assert found["streaming"].saw == "chat failed."
+        assert found["streaming"].saw == "Not tried, since chat failed."
 
     def test_an_account_that_is_empty(self) -> None:
         answer = Answer(429, {"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}})

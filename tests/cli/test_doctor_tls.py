@@ -110,7 +110,7 @@ def test_what_is_wrong_is_named(fault: str, said: str) -> None:
         found = look(server.url, timeout=0.5, transport_options={"verify": server.ca_pem})
         assert server.requests == []
     assert said in only_failure(found, "tls")
-    assert found["chat"].saw == "tls failed."
+    assert found["chat"].saw == "Not tried, since tls failed."
 
 
 class TestClientCertificates:

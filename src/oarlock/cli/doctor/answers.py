@@ -40,7 +40,6 @@ _NO_MODEL = re.compile(
     r"\bmodel\b.{0,120}\b(?:not|no|unknown|invalid|unsupported|exist)|\b(?:no such|unknown|invalid) model",
     re.IGNORECASE | re.DOTALL,
 )
-_ANY = "oarlock-doctor"  # stands for the model's name until it is known
 _SHOWN = 12  # names of models that are listed
 
 
@@ -68,7 +67,7 @@ def access(case: Case) -> Step:
         case.models = _listed(case, case.chat.base_url.removesuffix("/chat/completions"))
         if not case.model_known:
             _choose(case)
-    if case.model_known:
+    if case.model_known or case.models is None:  # without a list, any name shows what else may be wrong
         _first_question(case)
     error = case.refusal
     if isinstance(error, AuthenticationError):
@@ -139,7 +138,7 @@ def _choose(case: Case) -> None:
 def base_url(case: Case) -> Step:
     """Say whether the questions go to the right place."""
     error, exchange = case.refusal, case.answered
-    if not case.model_known:
+    if error is None and case.reply is None:
         return skipped("Nothing was asked yet, since the model is not known.")
     if exchange is not None and exchange.status is None and isinstance(error, ResponseFormatError):
         other = "https" if case.url.scheme == "http" else "http"
@@ -197,7 +196,7 @@ def model(case: Case) -> Step:
     names, wanted = list(case.models or ()), case.llm.model
     listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
     if not case.model_known:
-        return _unnamed(names, listed)
+        return _unnamed(case, names, listed)
     near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
     advice = f"Did you mean {near[0]!r}?" if near else "Take one of these." if names else "Check the model's name."
     there = f" It offers: {listed}." if names else " It does not list its models."
@@ -214,10 +213,16 @@ def model(case: Case) -> Step:
     return warning(f"{wanted!r} answers, though the list does not have it.{there}", advice, models=names)
 
 
-def _unnamed(names: list[str], listed: str) -> Step:
-    if not names:
+def _unnamed(case: Case, names: list[str], listed: str) -> Step:
+    if names:
+        return failed(
+            f"No model was named, and there are {len(names)}: {listed}.", "Name one: --model NAME.", models=names
+        )
+    if case.reply is not None:
+        return warning("No model was named, and none listed; it answers all the same.", "Name it: --model NAME.")
+    if case.refusal is not None and case.refusal.status in (400, 404, 422):
         return failed("No model was named, and the endpoint has no list of them.", "Name it: --model NAME.")
-    return failed(f"No model was named, and there are {len(names)}: {listed}.", "Name one: --model NAME.", models=names)
+    return skipped("No model was named, and the endpoint has no list of them.")
 
 
 def _is_about_model(case: Case, error: LLMError) -> bool:

@@ -44,7 +44,10 @@ def read_certificate(der: bytes) -> Certificate | None:
         issuer, validity, subject = (content for _, content in fields[2:5])
         since, until = (_time(tag, content) for tag, content in _items(validity))
         extensions = next((content for tag, content in fields if tag == _EXTENSIONS), b"")
-        names = tuple(_alternative_names(extensions)) or (*_parts(subject, _COMMON_NAME), *_parts(subject, _ORGANIZATION))
+        names = tuple(_alternative_names(extensions)) or (
+            *_parts(subject, _COMMON_NAME),
+            *_parts(subject, _ORGANIZATION),
+        )
         who = dict.fromkeys((*_parts(issuer, _ORGANIZATION), *_parts(issuer, _COMMON_NAME)))
         return Certificate(names=names or ("nobody",), issuer=" ".join(who) or "nobody", since=since, until=until)
     except (ValueError, IndexError):

@@ -113,7 +113,7 @@ def _looked(case: Case) -> Iterator[Step]:
         begun = time.monotonic()
         if (culprit := next((broken[name] for name in planned.after if name in broken), None)) is not None:
             broken[planned.name] = culprit
-            step = skipped(f"{culprit} failed.")
+            step = skipped(f"Not tried, since {culprit.replace('_', ' ')} failed.")
         else:
             step = _look(case, planned.look)
             if step.outcome == "failed":

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from oarlock.auth import ApiKey, Auth, BearerToken
-from oarlock.cli.crew_file import _auth as auth_of
+from oarlock.auth import ApiKey, Auth, BearerToken, from_config
 from oarlock.cli.crew_file import _read as read_yaml
 from oarlock.cli.crew_file import load_crew
 from oarlock.cli.doctor.case import Patient
@@ -23,7 +22,8 @@ from oarlock.llms.chat import ChatLLM
 
 __all__ = ["Given", "patients"]
 
-_NOT_KNOWN = "unknown"  # stands for a model's name until the endpoint has told which it has
+_TIMEOUT = 10.0  # seconds; the questions are tiny
+_NOT_KNOWN = "default"  # stands for a model's name until the endpoint has told which it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,15 @@ def _at_url(url: str, given: Given) -> Patient:
         settings["transport"] = given.transport
     if not given.function_calling:
         settings["function_calling"] = False
-    llm = ChatLLM(given.model or _NOT_KNOWN, url, auth=auth, headers=headers, transport_options=options, **settings)
+    llm = ChatLLM(
+        given.model or _NOT_KNOWN,
+        url,
+        auth=auth,
+        timeout=_TIMEOUT,
+        headers=headers,
+        transport_options=options,
+        **settings,
+    )
     if options:
         settings["transport_options"] = (
             options if "proxy" not in options else {**options, "proxy": _bare(given.proxy or "")}
@@ -136,8 +144,10 @@ def _auth(given: Given) -> tuple[Auth | None, str | None, tuple[str, ...]]:
     return None, None, ()
 
 
-def _from_file(path: Path) -> tuple[Auth | None, str | None, tuple[str, ...]]:
-    return auth_of(read_yaml(path), f"{path}"), None, ()
+def _from_file(path: Path) -> tuple[Auth, str, tuple[str, ...]]:
+    made = from_config(read_yaml(path), str(path))
+    expression = f"from_config(yaml.safe_load(Path({str(path)!r}).read_text()))".replace("'", '"')
+    return made, expression, ("from pathlib import Path", "import yaml", "from oarlock.auth import from_config")
 
 
 def _variable(name: str) -> str:
@@ -172,7 +182,7 @@ def _in_module(module: str, name: str, given: Given) -> Patient:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-        if not isinstance(found, BaseLLM) and callable(found):
+        if made := not isinstance(found, BaseLLM) and callable(found):
             found = found()
     except ConfigurationError:
         raise
@@ -181,5 +191,7 @@ def _in_module(module: str, name: str, given: Given) -> Patient:
     if not isinstance(found, BaseLLM):
         raise ConfigurationError(f"{module}:{name} is no LLM, nor does it make one: it is a {type(found).__name__}.")
     first = name.partition(".")[0]
-    text = f"from {module} import {first}\n\nllm = {name}" if name != "llm" else f"from {module} import llm"
+    text = f"from {module} import {first}"
+    if name != "llm":
+        text += f"\n\nllm = {name}{'()' if made else ''}"
     return Patient(llm=found, code=lambda _model, _found: text, streams=given.streaming)
