@@ -99,7 +99,7 @@ def test_who_declines(server: OAuthServer) -> None:
     prompts: list[DevicePrompt] = []
     with Person(server, 7, approved=False), LoopbackEndpoint("Hello.") as endpoint:
         llm = ChatLLM("m", endpoint.url, auth=device(server, prompt=prompts.append))
-        with pytest.raises(AuthenticationError, match="access_denied.*declined") as caught:
+        with pytest.raises(AuthenticationError, match=r"access_denied.*declined") as caught:
             llm.call("Hi")
         assert caught.value.code == "access_denied"
         server.granted.clear()
@@ -124,7 +124,7 @@ def test_a_code_that_expired_is_asked_for_anew(server: OAuthServer) -> None:
 def test_the_server_says_that_it_expired(server: OAuthServer) -> None:
     with VirtualRuntime(), LoopbackEndpoint("Hello.") as endpoint:
         auth = device(server, prompt=lambda prompt: next(iter(server.devices.values())).update(expires_at=1))
-        with pytest.raises(AuthenticationError, match="expired_token.*call again for a new one"):
+        with pytest.raises(AuthenticationError, match=r"expired_token.*call again for a new one"):
             ChatLLM("m", endpoint.url, auth=auth).call("Hi")
 
 
