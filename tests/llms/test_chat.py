@@ -236,6 +236,47 @@ def test_a_silent_endpoint_ends_at_the_timeout(transport, ask_anyhow):
             ask_anyhow(llm)
 
 
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 305, 307, 308])
+def test_a_redirect_keeps_its_status_and_only_redirects_are_called_so(transport, ask_anyhow, status):
+    answer = Status(status, body="", headers={"location": "https://else.example.com/", "x-request-id": "r1"})
+    with LoopbackEndpoint([answer]) as endpoint:
+        with pytest.raises(BadRequestError, match=f"HTTP {status}") as caught:
+            ask_anyhow(ChatLLM("m", endpoint.url, transport=transport))
+        assert len(endpoint.requests) == 1
+    assert (caught.value.status, caught.value.request_id) == (status, "r1")
+    assert ("redirect" in str(caught.value)) == (status in (301, 302, 303, 307, 308))
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"), [("Too warm", "warm."), ("Too warm.", "warm."), ("What is that?", "that?"), ("No!", "No!")]
+)
+def test_what_an_endpoint_says_ends_in_one_full_stop(said, shown):
+    with LoopbackEndpoint([Status(400, body={"error": {"message": said}})]) as endpoint:
+        with pytest.raises(BadRequestError) as caught:
+            ChatLLM("m", endpoint.url).call("Hi")
+    assert str(caught.value).endswith(shown)
+
+
+@pytest.mark.parametrize("policies", [(), None])
+def test_an_error_says_how_long_the_call_took(ask_anyhow, policies):
+    with LoopbackEndpoint([Status(400)]) as endpoint:
+        with pytest.raises(BadRequestError) as caught:
+            ask_anyhow(ChatLLM("m", endpoint.url, policies=policies))
+    assert 0 < caught.value.elapsed < 30
+    assert caught.value.attempts == 1
+
+
+def test_an_attempt_that_the_deadline_cuts_says_so(transport, ask_anyhow):
+    with LoopbackEndpoint([Hang()]) as endpoint:
+        llm = ChatLLM("gpt-x", endpoint.url, transport=transport, timeout=60, policies=[Deadline(0.3)])
+        with pytest.raises(LLMTimeoutError) as caught:
+            ask_anyhow(llm)
+    said = str(caught.value)
+    assert said.startswith("gpt-x at http://127.0.0.1:")
+    assert "when the call's deadline passed, 0.3 s after this attempt began (deadline)." in said
+    assert "(timeout)" not in said
+
+
 def test_a_deadline_covers_all_attempts(transport, ask):
     with LoopbackEndpoint([Hang()]) as endpoint:
         llm = ChatLLM("m", endpoint.url, transport=transport, timeout=0.2, deadline=0.3).with_policies(AT_ONCE)

@@ -20,6 +20,7 @@ from oarlock import (
     TruncatedStream,
 )
 from oarlock.contract.errors import ContentFilterError, RefusalError, ReplyTooLarge, TruncatedReply
+from oarlock.policies import Deadline
 from oarlock.testing import Answer, Hang, LoopbackEndpoint, Raw, Status
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -135,6 +136,14 @@ def test_the_attempts_timeout_still_holds(transport, read):
             )
             with pytest.raises(LLMTimeoutError, match=r"\(timeout\)"):
                 read(llm)
+
+
+def test_a_stream_that_the_deadline_cuts_says_so(transport, read):
+    with Dripping(PIECE, PIECE) as server:
+        llm = ChatLLM("gpt-x", server.url, transport=transport, timeout=60, policies=[Deadline(0.4)])
+        with pytest.raises(LLMTimeoutError, match=r"call's deadline passed, 0\.4 s after .* \(deadline\)") as caught:
+            read(llm)
+    assert "(timeout)" not in str(caught.value)
 
 
 def test_no_headers_are_no_first_event(transport, read):

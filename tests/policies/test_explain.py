@@ -63,6 +63,14 @@ def test_an_llm_without_policies() -> None:
     )
 
 
+def test_policies_in_place_of_the_usual_ones_are_remarked_on() -> None:
+    remark = "There is neither Retry nor Deadline"
+    assert remark in flat(ChatLLM("m", "https://llm.example.com/v1", policies=[Log()]))
+    assert remark not in flat(ChatLLM("m", "https://llm.example.com/v1"))
+    assert remark not in flat(ChatLLM("m", "https://llm.example.com/v1", policies=[Log(), Deadline(5)]))
+    assert remark not in flat(Mine().with_policies(Log()))  # its own code may well try again
+
+
 def test_it_prints_to_the_terminal_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     Mine().explain()
     assert capsys.readouterr().out == explained(Mine())

@@ -71,7 +71,7 @@ def error_for_status(
     headers: Mapping[str, str] | None = None,
     wall_time: float | None = None,
 ) -> LLMError:
-    """Return the error for an HTTP status of 400 or more.
+    """Return the error for an HTTP status that is no answer: of 400 or more, or a redirect's.
 
     Args:
         status: the HTTP status.

@@ -27,7 +27,7 @@ def explained(core: BaseLLM, policies: tuple[Policy, ...]) -> str:
     lines += [_wrapped(f"{number:3}. ", entry) for number, entry in enumerate(entries, 1)]
     if not policies:
         lines.append("No policies: a failure ends the call at once.")
-    notes = [*remarks(policies), *_short_deadlines(core, policies)]
+    notes = [*remarks(policies), *_unguarded(core, policies), *_short_deadlines(core, policies)]
     if notes:
         lines += ["Notes:", *(_wrapped("   - ", note) for note in notes)]
     return "\n".join(lines)
@@ -40,6 +40,14 @@ def own_code(llm: BaseLLM, methods: frozenset[str]) -> str:
         names = ", ".join(_name(policy) for policy in in_default_order(llm.policies))
         text += f" Where that asks through super(), these stand in between: {names}."
     return text
+
+
+def _unguarded(core: BaseLLM, policies: tuple[Policy, ...]) -> list[str]:
+    """Remark that an LLM with an attempt's timeout has lost its usual policies: those that it is given replace them."""
+    kinds = {kind for policy in policies for kind in ready_kinds(policy)}
+    if not policies or not hasattr(core, "timeout") or kinds & {"Retry", "Deadline"}:
+        return []
+    return ["There is neither Retry nor Deadline: a failure ends the call at once, since policies=[...] replaces both."]
 
 
 def _short_deadlines(core: BaseLLM, policies: tuple[Policy, ...]) -> list[str]:

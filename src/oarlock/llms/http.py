@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpLLM"]
 
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})  # RFC 9110, section 15.4: those that a client would follow
 _ATTEMPTS_TIME = 3  # the deadline over all attempts is three times the timeout of one, unless given
 
 
@@ -165,6 +166,7 @@ class HttpLLM(BaseLLM, abstract=True):
 
     async def _respond(self, runtime: Runtime, request: Request) -> Reply:
         sent: list[HttpRequest] = []
+        began = runtime.now()
         try:
             return await self._exchange(runtime, request, sent)
         except BaseException as error:  # also what cancels it; below this line frames hold credentials and bodies
@@ -172,8 +174,29 @@ class HttpLLM(BaseLLM, abstract=True):
                 raise  # the user's own code failed, in `encode` or in a sign-in: that traceback is needed
             failure = without_frames(error)
         redact(failure, credentials_of(sent, self._own_words()))
+        failure = self._with_time(failure, began, runtime.now(), request.deadline if sent else None)
         sent.clear()
         raise failure
+
+    def _with_time(self, failure: BaseException, began: float, now: float, deadline: float | None) -> BaseException:
+        """Return the error with the time that it took; one that comes from the call's deadline says so."""
+        cut = isinstance(failure, LLMTimeoutError) and failure.status is None
+        if cut and deadline is not None and deadline <= now:
+            cause, failure = (
+                failure,
+                LLMTimeoutError(
+                    f"{self._where()} had not finished its answer when the call's deadline passed, "
+                    f"{deadline - began:.3g} s after this attempt began (deadline)."
+                ),
+            )
+            failure.__cause__ = cause
+        if isinstance(failure, LLMError):
+            failure.elapsed = now - began
+        return failure
+
+    def _where(self) -> str:
+        """Return the model and its host, for messages."""
+        return f"{self.model} at {_origin(self.base_url)}"
 
     async def _exchange(self, runtime: Runtime, request: Request, sent: list[HttpRequest]) -> Reply:
         """Send one request and read its answer, within the time of one attempt; `sent` takes note of what goes out."""
@@ -240,17 +263,18 @@ class HttpLLM(BaseLLM, abstract=True):
         status = response.status
         if 200 <= status < 300:
             return
-        where = f"{self.model} at {_origin(self.base_url)}"
-        if 300 <= status < 400:
+        where = self._where()
+        if status in _REDIRECTS:
             target = _origin(response.headers.get("location", ""))
             raise error_for_status(
-                400,
+                status,
                 f"{where} answered with a redirect (HTTP {status}){f' to {target}' if target else ''}. Redirects are not "
                 "followed, so that credentials stay where they belong: set base_url to the final address.",
+                headers=response.headers,
             )
         said, code = error_message(status, response.body, response.headers)
         hint = self._hint(runtime, status)
-        message = f"{where} answered HTTP {status}: {said.rstrip('.')}.{f' {hint}' if hint else ''}"
+        message = f"{where} answered HTTP {status}: {_sentence(said)}{f' {hint}' if hint else ''}"
         now = runtime.time()
         error = error_for_status(status, message, code=code, headers=response.headers, wall_time=now)
         raise with_hint(error, response.headers, now)
@@ -313,6 +337,10 @@ def timed_out_at(request: HttpRequest, until: float, runtime: Runtime) -> HttpRe
     if left <= 0:
         raise LLMTimeoutError("The time for this attempt was used up by the sign-in.")
     return request.with_timeout(left)
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
