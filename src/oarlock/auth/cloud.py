@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC
 from typing import Any
 
@@ -14,6 +14,7 @@ from oarlock.auth.token_auth import TokenAuth
 from oarlock.contract.auth import Send
 from oarlock.contract.classify import classify
 from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError
+from oarlock.contract.frames import without_frames
 from oarlock.runtime import Runtime, ThreadPool
 
 __all__ = ["AzureCredential", "GoogleCredentials"]
@@ -55,6 +56,8 @@ class GoogleCredentials(TokenAuth):
             raise ConfigurationError(
                 f"GoogleCredentials: credentials must be of google-auth, not of the type {type(credentials).__name__}."
             )
+        if isinstance(scopes, str) or not all(isinstance(scope, str) and scope for scope in scopes):
+            raise ConfigurationError("GoogleCredentials: scopes must be a list of texts.")
         self._default = google.auth.default
         self._credentials = credentials
         self._given = credentials is not None
@@ -66,10 +69,13 @@ class GoogleCredentials(TokenAuth):
         try:
             await runtime.invoke(self._refresh, None, deadline=deadline, pool=self._threads)
             secret = secret_of("GoogleCredentials", self._credentials.token)
+            expiry = self._credentials.expiry  # naive, UTC
         except Exception as error:  # noqa: BLE001  the boundary to the library, whose errors are its own
-            raise _failed("GoogleCredentials", error, "check GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth") from None
-        expiry = self._credentials.expiry  # naive, UTC
-        return Token(secret=secret, expires_at=math.inf if expiry is None else expiry.replace(tzinfo=UTC).timestamp())
+            failure = _failed("GoogleCredentials", error, "check GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth")
+        else:
+            expires = math.inf if expiry is None else expiry.replace(tzinfo=UTC).timestamp()
+            return Token(secret=secret, expires_at=expires)
+        raise without_frames(failure)
 
     def _refresh(self) -> None:
         from google.auth.transport.requests import Request
@@ -132,13 +138,22 @@ class AzureCredential(TokenAuth):
             ask = self._credential.get_token
             forms = (None, ask) if inspect.iscoroutinefunction(ask) else (ask, None)
             answer = await runtime.invoke(*forms, self._scope, deadline=deadline, pool=self._threads)
+            if inspect.isawaitable(answer):
+                answer = await runtime.invoke(None, _awaited, answer, deadline=deadline)
             secret = secret_of("AzureCredential", answer.token)
-            return Token(secret=secret, expires_at=float(answer.expires_on))
+            expires = float(answer.expires_on)
         except Exception as error:  # noqa: BLE001  the boundary to the library, whose errors are its own
-            raise _failed("AzureCredential", error, "check the credential and its access to the resource") from None
+            failure = _failed("AzureCredential", error, "check the credential and its access to the resource")
+        else:
+            return Token(secret=secret, expires_at=expires)
+        raise without_frames(failure)
 
     def __repr__(self) -> str:
         return f"AzureCredential({type(self._credential).__name__ if self._given else '<default>'})"
+
+
+async def _awaited(answer: Awaitable[Any]) -> Any:
+    return await answer
 
 
 def _default_azure() -> Any:

@@ -8,10 +8,10 @@ import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from oarlock.auth.credentials import secret_of
+from oarlock.auth.credentials import text_of
 from oarlock.contract.auth import Do, Flow
 from oarlock.contract.classify import classify
-from oarlock.contract.errors import AuthenticationError, ConfigurationError
+from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError, LLMTimeoutError
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret
 from oarlock.runtime import Runtime, ThreadPool
@@ -20,16 +20,18 @@ __all__ = ["Negotiate"]
 
 _PROTOCOLS: Final = ("negotiate", "kerberos", "ntlm")
 _MOST_STEPS: Final = 5  # NTLM takes two, SPNEGO with a change of mechanism three
+# One for all: the library's own state, tickets, is the process's as well.
 _THREADS = ThreadPool(8, "oarlock-negotiate")
 
 
 class Negotiate:
     """Signs in by SPNEGO, with a Kerberos ticket or with NTLM, through pyspnego (`oarlock[kerberos]`).
 
-    With Kerberos the first request carries the ticket, so there is no extra round trip, and the server's proof in its
-    answer is checked. Without user name and password the ticket of the person or service that is logged in is used (`kinit`).
+    With Kerberos the first request carries the ticket, so there is no extra round trip, and the server's proof is checked
+    if its answer has one. Without user name and password the ticket of the person or service that is logged in is used (`kinit`).
     NTLM proves a connection rather than a request, in two round trips over the same one: calls at the same time may take
-    each other's connection and be refused, so choose Kerberos where you can.
+    each other's connection and be refused, so choose Kerberos where you can, or let one call go at a time
+    (`Concurrency(1)`). A server that binds the sign-in to the TLS channel (Extended Protection) refuses both.
 
     Args:
         username: such as `"me@EXAMPLE.COM"` or `"DOMAIN\\\\me"`; default: who is logged in.
@@ -66,10 +68,13 @@ class Negotiate:
             raise ConfigurationError(f"Negotiate: protocol must be one of {', '.join(_PROTOCOLS)}, not {protocol!r}.")
         if password is not None and username is None:
             raise ConfigurationError("Negotiate: password needs username.")
+        for name, value in (("username", username), ("service", service), ("hostname", hostname)):
+            if (value is not None or name == "service") and (not isinstance(value, str) or not value.strip()):
+                raise ConfigurationError(f"Negotiate: {name} must be a text, not {value!r}.")
         self._client = spnego.client
         self._flags = spnego.ContextReq.mutual_auth | (spnego.ContextReq.delegate if delegate else 0)
         self._username = username
-        self._password = None if password is None else secret_of("Negotiate: password", password)
+        self._password = None if password is None else text_of("Negotiate: password", password)
         self.protocol = protocol
         self._scheme = "NTLM" if protocol == "ntlm" else "Negotiate"
         self._service = service
@@ -77,22 +82,22 @@ class Negotiate:
 
     def flow(self, request: HttpRequest) -> Flow:
         """Sign one request."""
-        context = yield Do(lambda runtime, _send: self._begun(runtime, request))
-        token: bytes | None = yield _step(context, None)
+        context = yield self._begun(request)
+        token: bytes | None = yield _step(context, None, request.timeout)
         for _ in range(_MOST_STEPS):
             response = yield self._signed(request, token)
             answer = self._challenge(response)
             if answer is None or context.complete:
                 break
-            token = yield _step(context, answer)
+            token = yield _step(context, answer, request.timeout)
             if token is None or response.status != 401:
                 return
         if answer is not None and not context.complete and response.status != 401:
-            yield _step(context, answer)
+            yield _step(context, answer, request.timeout)
 
-    async def _begun(self, runtime: Runtime, request: HttpRequest) -> Any:
+    def _begun(self, request: HttpRequest) -> Do:
         host = self._hostname or urlsplit(request.url).hostname or ""
-        return await _guarded(runtime, lambda: self._context(host))
+        return Do(lambda runtime, _send: _guarded(runtime, lambda: self._context(host), request.timeout))
 
     def _context(self, host: str) -> Any:
         password = None if self._password is None else self._password.reveal()
@@ -125,14 +130,20 @@ class Negotiate:
         return f"Negotiate({self.protocol!r})"
 
 
-def _step(context: Any, token: bytes | None) -> Do:
-    return Do(lambda runtime, _send: _guarded(runtime, lambda: context.step(token)))
+def _step(context: Any, token: bytes | None, timeout: float | None) -> Do:
+    return Do(lambda runtime, _send: _guarded(runtime, lambda: context.step(token), timeout))
 
 
-async def _guarded(runtime: Runtime, work: Any) -> Any:
+async def _guarded(runtime: Runtime, work: Any, timeout: float | None) -> Any:
     """Run the library's code, which may ask a ticket server, in a thread."""
+    deadline = None if timeout is None else runtime.now() + timeout
     try:
-        return await runtime.invoke(work, None, pool=_THREADS)
+        return await runtime.invoke(work, None, deadline=deadline, pool=_THREADS)
+    except TimeoutError:
+        failure: LLMError = LLMTimeoutError("Negotiate: the ticket server gave no answer in time.")
     except Exception as error:  # noqa: BLE001  the boundary to the library, whose errors are its own
-        problem = str(classify(error, "Negotiate"))
-    raise AuthenticationError(f"{problem.rstrip('.')}: check that there is a ticket (klist), or username and password.")
+        problem = str(classify(error, "Negotiate")).rstrip(".")
+        failure = AuthenticationError(
+            f"{problem}: check that there is a ticket (klist), or username and password, and hostname and service."
+        )
+    raise failure

@@ -106,9 +106,7 @@ class OnBehalfOf:
 
     def _auth_of(self, user: Any) -> Auth:
         try:
-            key = self._key(user)
-            if not isinstance(key, Hashable):
-                raise AuthenticationError(_UNHASHABLE)
+            key = _told_apart(self._key(user))
             with self._lock:
                 auth = self._auths.get(key)
                 if auth is not None:
@@ -157,6 +155,12 @@ class OnBehalfOf:
         vars(self).update(state)
         self._lock = threading.Lock()
         self._auths = OrderedDict()
+
+
+def _told_apart(key: Any) -> Hashable:
+    if not isinstance(key, Hashable):
+        raise AuthenticationError(_UNHASHABLE)
+    return key
 
 
 def _itself(user: Any) -> Any:
