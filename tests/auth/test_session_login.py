@@ -99,7 +99,7 @@ def test_how_servers_say_that_a_session_is_gone(gone: Give) -> None:
 @pytest.mark.parametrize("answer", [Give(status=403), Give(status=302, headers=[("Location", "/elsewhere")])])
 def test_other_refusals_are_no_reason_to_log_in(answer: Give) -> None:
     gateway = Gateway(gone=answer)
-    with signed_in(gateway) as (server, llm):
+    with signed_in(gateway) as (_server, llm):
         llm.call("Hi")
         gateway.good.clear()
         with pytest.raises(LLMError):

@@ -124,7 +124,7 @@ class AwsSigV4(TokenAuth):
             ours = classify(error, "botocore")
             failure = ours if isinstance(ours, LLMError) and ours.retryable else _none_found(ours)
         else:
-            if old is None or not refused or keys != old.extras["keys"]:
+            if old is None or not refused or not keys.same_as(old.extras["keys"]):
                 return Token(secret=Secret(""), expires_at=runtime.time() + _LOOK_AGAIN, extras={"keys": keys})
             failure = AuthenticationError(
                 "AwsSigV4: AWS refused the keys as wrong or expired, and there are no others: log in again, or renew them."
@@ -178,10 +178,8 @@ class _Keys:
         self._secret = secret_of("AwsSigV4: secret_access_key", secret)
         self._session = None if session is None else secret_of("AwsSigV4: session_token", session)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Keys) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]  never a dictionary's key
+    def same_as(self, other: _Keys) -> bool:
+        return vars(self) == vars(other)
 
     def for_botocore(self) -> Any:
         from botocore.credentials import Credentials

@@ -172,7 +172,8 @@ class _Reader:
         kind = _known(name, self._named("type"))
         if name == "chain":
             return self._chain(given)
-        return self._built(kind, given)
+        made: Auth = self._built(kind, given)
+        return made
 
     def _chain(self, given: dict[str, Any]) -> Auth:
         from oarlock.auth.chain import Chain

@@ -6,7 +6,7 @@ import ipaddress
 import math
 import threading
 from dataclasses import dataclass
-from http.cookiejar import http2time
+from email.utils import mktime_tz, parsedate_tz
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -111,8 +111,11 @@ def _expiry(given: dict[str, str], now: float) -> float:
     age = given.get("max-age", "")
     if age.lstrip("-").isdecimal():  # wins over Expires
         return now + min(float(age), 1e12)
-    moment = http2time(given["expires"]) if "expires" in given else None
-    return math.inf if moment is None else float(moment)
+    moment = parsedate_tz(given.get("expires", ""))
+    try:
+        return math.inf if moment is None else float(mktime_tz(moment))
+    except (ValueError, OverflowError):  # such as the 99th of January
+        return math.inf
 
 
 def _is_for(cookie: _Cookie, host: str, path: str, scheme: str) -> bool:

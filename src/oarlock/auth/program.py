@@ -69,7 +69,7 @@ class Program:
         try:
             process = self._start()
         except (OSError, ValueError) as error:  # a ValueError: an argument holds a NUL
-            problem = self._why_not(error)
+            problem: str | None = self._why_not(error)
         else:
             with process:
                 try:
