@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,14 @@ from oarlock.runtime import Runtime
 __all__ = ["Signer"]
 
 _BY_CURVE: Final = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "EdDSA", "Ed448": "EdDSA"}
+_ALGORITHMS: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "ES256K"),
+    *("EdDSA", "Ed25519", "Ed448", "HS256", "HS384", "HS512"),
+)  # RFC 7518, 3.1, without "none", which signs nothing; RFC 8037; RFC 9864
 _EARLIER: Final = 5  # seconds before now that `iat` says, for a server whose clock is behind
+
+
+_QUIET = threading.Lock()  # filters of warnings belong to the whole process
 
 
 class Signer:
@@ -49,6 +58,8 @@ class Signer:
         self._key: Secret | None = None
         self._password = None if password is None else Secret(password)
         self._lifetime = seconds(owner, "lifetime", lifetime)
+        if algorithm is not None and algorithm not in _ALGORITHMS:
+            raise ConfigurationError(f"{owner}: algorithm must be one of {', '.join(_ALGORITHMS)}, not {algorithm!r}.")
         self.algorithm = algorithm
         self.key_id = key_id
         self._take(key)
@@ -90,12 +101,10 @@ class Signer:
         from joserfc import jwt
 
         header = {"alg": self.algorithm, **({"kid": self.key_id} if self.key_id else {})}
+        key = self._load()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # joserfc warns of "EdDSA", whose successor (RFC 9864) few servers know
-                return jwt.encode(header, claims, self._load(), algorithms=[str(self.algorithm)])
-        except ConfigurationError:
-            raise
+            with _quiet() if self.algorithm == "EdDSA" else nullcontext():
+                return jwt.encode(header, claims, key, algorithms=[str(self.algorithm)])
         except Exception as error:  # noqa: BLE001  the library has its own and its backend's errors; some quote the key
             problem = type(error).__name__
         raise ConfigurationError(
@@ -103,6 +112,17 @@ class Signer:
         )
 
     def _load(self) -> Any:
+        key, problem = self._read()
+        if problem is None:
+            return key
+        where = f" in {str(self._path)!r}" if self._path else ""
+        raise ConfigurationError(
+            f"{self._owner}: the key{where} cannot be read as a private key ({problem}): give PEM or a JWK, "
+            "and password= if it is encrypted."
+        )
+
+    def _read(self) -> tuple[Any, str | None]:
+        """Return the key, or what is wrong with it: an error raised here would carry the key's text in its frame."""
         try:
             from joserfc import jwk
         except ImportError:
@@ -110,20 +130,14 @@ class Signer:
                 f"{self._owner} signs JSON Web Tokens, which needs joserfc: pip install 'oarlock[oauth]'."
             ) from None
         text = self._text()
-        kind = "oct" if self.algorithm is not None and self.algorithm.startswith("HS") else None
         try:
-            if kind == "oct":
-                return jwk.OctKey.import_key(text)
+            if self.algorithm is not None and self.algorithm.startswith("HS"):
+                return jwk.OctKey.import_key(text), None
             if text.lstrip().startswith("{"):
-                return jwk.import_key(json.loads(text))
-            return _from_pem(text, self._password)
+                return jwk.import_key(json.loads(text)), None
+            return _from_pem(text, self._password), None
         except Exception as error:  # noqa: BLE001  the libraries' errors, some of which quote the key
-            problem = type(error).__name__
-        where = f" in {str(self._path)!r}" if self._path else ""
-        raise ConfigurationError(
-            f"{self._owner}: the key{where} cannot be read as a private key ({problem}): give PEM or a JWK, "
-            "and password= if it is encrypted."
-        )
+            return None, type(error).__name__
 
     def _text(self) -> str:
         if self._key is not None:
@@ -136,6 +150,14 @@ class Signer:
             raise ConfigurationError(
                 f"{self._owner}: the key in {str(self._path)!r} cannot be read: {reason}."
             ) from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence joserfc's warning of "EdDSA", whose successor (RFC 9864) few servers know; one thread at a time."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _from_pem(text: str, password: Secret | None) -> Any:
