@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import pickle
 from collections.abc import Iterator
@@ -233,3 +234,12 @@ def test_it_shows_nothing(logs: pytest.LogCaptureFixture) -> None:
     with pytest.raises(TypeError, match="pickle"):
         pickle.dumps(auth)
     assert pickle.loads(pickle.dumps(AwsSigV4("s", "r"))).service == "s"
+
+
+def test_a_session_is_not_pickled() -> None:
+    session = botocore.session.Session()
+    session.set_credentials(ID, CANARY)
+    auth = AwsSigV4("s", "r", session=session)
+    with pytest.raises(TypeError, match="cannot be pickled, since it may hold a secret"):
+        pickle.dumps(auth)
+    assert copy.deepcopy(auth) is auth

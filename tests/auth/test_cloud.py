@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import logging
 import pickle
@@ -72,9 +73,11 @@ async def test_a_google_service_account(colour: str, caplog: pytest.LogCaptureFi
 
 def test_google_refuses() -> None:
     answer = Give(status=400, body={"error": "invalid_grant", "error_description": "no such account"})
-    with SmallServer(lambda got: answer) as server:
-        with pytest.raises(AuthenticationError, match=r"invalid_grant.*check GOOGLE_APPLICATION_CREDENTIALS"):
-            ChatLLM("m", server.url, auth=GoogleCredentials(service(f"{server.url}/token")), policies=()).call("Hi")
+    with (
+        SmallServer(lambda got: answer) as server,
+        pytest.raises(AuthenticationError, match=r"invalid_grant.*check GOOGLE_APPLICATION_CREDENTIALS"),
+    ):
+        ChatLLM("m", server.url, auth=GoogleCredentials(service(f"{server.url}/token")), policies=()).call("Hi")
 
 
 def test_google_cannot_be_reached() -> None:
@@ -89,7 +92,7 @@ def test_google_credentials_without_an_expiry_and_without_a_token() -> None:
     credentials = SimpleNamespace(token="t", expiry=None, refresh=lambda request: None)
     assert sign(GoogleCredentials(credentials)).tokens == ["t"]
     credentials.token = None
-    with pytest.raises(AuthenticationError, match="No token could be had: .*of the type NoneType"):
+    with pytest.raises(AuthenticationError, match=r"No token could be had: .*of the type NoneType"):
         sign(GoogleCredentials(credentials))
 
 
@@ -215,3 +218,11 @@ def test_bad_settings(build: Any, words: str) -> None:
 def test_without_one_azures_default_is_made_when_it_is_needed() -> None:
     assert repr(AzureCredential()) == "AzureCredential(<default>)"
     assert repr(pickle.loads(pickle.dumps(AzureCredential()))) == "AzureCredential(<default>)"
+
+
+def test_credentials_that_were_given_are_not_pickled() -> None:
+    """Google's pickle with their private key in the clear."""
+    for auth in (GoogleCredentials(service("http://127.0.0.1:9/token")), AzureCredential(Credential())):
+        with pytest.raises(TypeError, match="cannot be pickled, since it may hold a secret"):
+            pickle.dumps(auth)
+        assert copy.deepcopy(auth) is auth

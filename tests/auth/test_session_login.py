@@ -116,9 +116,11 @@ def test_ones_own_sign_of_a_session_that_is_gone() -> None:
 
 
 def test_ones_own_sign_that_fails() -> None:
-    with signed_in(Gateway(), gone=lambda response: {}["nothing"]) as (_, llm):
-        with pytest.raises(AuthenticationError, match="The function gone of SessionLogin failed: .*KeyError"):
-            llm.call("Hi")
+    with (
+        signed_in(Gateway(), gone=lambda response: {}["nothing"]) as (_, llm),
+        pytest.raises(AuthenticationError, match=r"The function gone of SessionLogin failed: .*KeyError"),
+    ):
+        llm.call("Hi")
 
 
 def test_a_server_that_refuses_every_session_gets_one_more_login_only() -> None:
@@ -147,9 +149,11 @@ def test_json_with_a_token_in_the_answer() -> None:
 
 def test_a_token_that_is_not_where_it_should_be() -> None:
     for path in ("session.token", "session.tokens.x", "session.tokens.9", "session"):
-        with signed_in(lambda got: Give(body={"session": {"tokens": ["t"]}}), token=path) as (_, llm):
-            with pytest.raises(AuthenticationError, match=rf"has no token at '{path}'"):
-                llm.call("Hi")
+        with (
+            signed_in(lambda got: Give(body={"session": {"tokens": ["t"]}}), token=path) as (_, llm),
+            pytest.raises(AuthenticationError, match=rf"has no token at '{path}'"),
+        ):
+            llm.call("Hi")
 
 
 def test_secrets_are_read_when_they_are_needed(tmp_path: Path) -> None:
@@ -166,9 +170,11 @@ def test_secrets_are_read_when_they_are_needed(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_cannot_be_read(tmp_path: Path) -> None:
-    with signed_in(Gateway(), fields={"password": tmp_path / "none"}) as (_, llm):
-        with pytest.raises(AuthenticationError, match=r"SessionLogin: password: .*none cannot be read"):
-            llm.call("Hi")
+    with (
+        signed_in(Gateway(), fields={"password": tmp_path / "none"}) as (_, llm),
+        pytest.raises(AuthenticationError, match=r"SessionLogin: password: .*none cannot be read"),
+    ):
+        llm.call("Hi")
 
 
 @pytest.mark.parametrize(
@@ -191,9 +197,11 @@ def test_a_secret_that_cannot_be_read(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("encoding", ["form", "json"])
 def test_a_login_that_fails(answer: Give, words: str, kind: type[LLMError], encoding: str) -> None:
-    with signed_in(lambda got: answer, encoding=encoding) as (server, llm):
-        with pytest.raises(kind, match=words) as caught:
-            llm.call("Hi")
+    with (
+        signed_in(lambda got: answer, encoding=encoding) as (server, llm),
+        pytest.raises(kind, match=words) as caught,
+    ):
+        llm.call("Hi")
     assert CANARY not in str(caught.value)
     assert len(server.got) == 1
     assert caught.value.retryable is (answer.status == 503)
@@ -304,7 +312,7 @@ def test_where_cookies_go(cookie: str, url: str, sent: str) -> None:
 def test_where_cookies_do_not_go(cookie: str, url: str) -> None:
     """The call is not sent at all, as it would be refused; and it says why."""
     site = Site(cookie)
-    with pytest.raises(AuthenticationError, match="has no cookie for .*cookies go only to the host"):
+    with pytest.raises(AuthenticationError, match=r"has no cookie for .*cookies go only to the host"):
         call(session(), site, url)
     assert site.sent == []
 

@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from oarlock.auth.credentials import secret_of
+from oarlock.auth.credentials import secret_of, without_foreign
 from oarlock.auth.renewal import Token
 from oarlock.auth.token_auth import TokenAuth
 from oarlock.auth.wire_url import wire_url
@@ -165,6 +165,12 @@ class AwsSigV4(TokenAuth):
         """Return what may be wrong when a signature is refused, in words."""
         when = datetime.fromtimestamp(wall_time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return f"The request was signed by {self!r} at {when}: check the keys, service, region, and the clock."
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_foreign(self, "_session", given=self._session_is_given)
+
+    def __deepcopy__(self, memo: Any) -> AwsSigV4:
+        return self  # as a `Secret` does: a copy of an LLM signs in as the same
 
     def __repr__(self) -> str:
         return f"AwsSigV4({self.service!r}, {self.region!r})"

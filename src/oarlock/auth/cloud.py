@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Sequence
 from datetime import UTC
 from typing import Any
 
-from oarlock.auth.credentials import secret_of
+from oarlock.auth.credentials import secret_of, without_foreign
 from oarlock.auth.renewal import MARGIN, Token
 from oarlock.auth.token_auth import TokenAuth
 from oarlock.contract.auth import Send
@@ -86,6 +86,12 @@ class GoogleCredentials(TokenAuth):
             self._credentials = self._credentials.with_scopes(self._scopes)
         self._credentials.refresh(Request())
 
+    def __getstate__(self) -> dict[str, Any]:
+        return without_foreign(self, "_credentials", given=self._given)
+
+    def __deepcopy__(self, memo: Any) -> GoogleCredentials:
+        return self  # as a `Secret` does: a copy of an LLM signs in as the same
+
     def __repr__(self) -> str:
         return f"GoogleCredentials({type(self._credentials).__name__ if self._given else '<default>'})"
 
@@ -147,6 +153,12 @@ class AzureCredential(TokenAuth):
         else:
             return Token(secret=secret, expires_at=expires)
         raise without_frames(failure)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_foreign(self, "_credential", given=self._given)
+
+    def __deepcopy__(self, memo: Any) -> AzureCredential:
+        return self  # as a `Secret` does: a copy of an LLM signs in as the same
 
     def __repr__(self) -> str:
         return f"AzureCredential({type(self._credential).__name__ if self._given else '<default>'})"

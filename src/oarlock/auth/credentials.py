@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
@@ -38,6 +39,19 @@ def text_of(owner: str, value: str | Secret) -> Secret:
         kind = "empty" if isinstance(text, str) else f"of the type {type(text).__name__}"
         raise ConfigurationError(f"{owner}: the credential is {kind}. It must be a non-empty text.")
     return Secret(text)
+
+
+def without_foreign(auth: object, name: str, *, given: bool) -> dict[str, Any]:
+    """Return what a pickle of a sign-in may hold: all but another library's object, which may hold keys in the clear.
+
+    Raises:
+        TypeError: the user gave that object, so that the sign-in is nothing without it.
+    """
+    if given:
+        raise TypeError(
+            f"{auth!r} cannot be pickled, since it may hold a secret: bind it again where the state is loaded."
+        )
+    return {**vars(auth), name: None}
 
 
 def header_name(owner: str, name: str) -> str:

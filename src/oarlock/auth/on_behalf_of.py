@@ -66,7 +66,7 @@ class OnBehalfOf:
         self._key = key or _itself
         self._most = most_users
         self._lock = threading.Lock()
-        self._auths: OrderedDict[Hashable, Auth] = OrderedDict()
+        self._auths = _Auths()
 
     def flow(self, request: HttpRequest) -> Flow:
         """Sign one request as the user of this run."""
@@ -154,7 +154,14 @@ class OnBehalfOf:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._lock = threading.Lock()
-        self._auths = OrderedDict()
+        self._auths = _Auths()
+
+
+class _Auths(OrderedDict[Hashable, Auth]):
+    """Sign-ins by user; shows no user, who may carry a token."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} users>"
 
 
 def _told_apart(key: Any) -> Hashable:
