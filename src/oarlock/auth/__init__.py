@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from oarlock.auth.bearer import BearerToken
     from oarlock.auth.chain import Chain
     from oarlock.auth.client_authentication import PrivateKeyJWT
+    from oarlock.auth.client_certificate import ClientCertificate
     from oarlock.auth.cloud import AzureCredential, GoogleCredentials
     from oarlock.auth.command_token import CommandToken
     from oarlock.auth.configured import from_config, from_env
@@ -37,6 +38,7 @@ __all__ = [
     "AzureCredential",
     "BearerToken",
     "Chain",
+    "ClientCertificate",
     "ClientCredentials",
     "CommandToken",
     "DeviceCode",
@@ -69,6 +71,7 @@ __getattr__ = lazy_names(
         "AzureCredential": "cloud",
         "BearerToken": "bearer",
         "Chain": "chain",
+        "ClientCertificate": "client_certificate",
         "ClientCredentials": "oauth",
         "CommandToken": "command_token",
         "DeviceCode": "device_code",

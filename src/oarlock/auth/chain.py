@@ -7,6 +7,7 @@ from typing import Any
 
 from oarlock.auth.foreign import as_auth
 from oarlock.contract.auth import Auth
+from oarlock.contract.client_identity import IdentitySource
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import HttpRequest
 
@@ -23,7 +24,7 @@ class Chain:
         auths: the sign-ins, in order; a `httpx2.Auth` or `httpx.Auth` may be among them.
 
     Raises:
-        ConfigurationError: there is none, or one of them is no sign-in.
+        ConfigurationError: there is none, one of them is no sign-in, or two are client certificates.
 
     Example:
         >>> from oarlock.auth import ApiKey, BearerToken
@@ -35,10 +36,23 @@ class Chain:
         if not auths:
             raise ConfigurationError("Chain: give at least one sign-in.")
         self.auths = tuple(as_auth(auth, "Chain: what was given") for auth in auths)
+        self.client_identity()  # which refuses two certificates
 
     def flow(self, request: HttpRequest) -> Generator[Any, Any, None]:
         """Sign one request."""
         yield from _signed(self.auths, request)
+
+    def client_identity(self) -> IdentitySource | None:
+        """Return the client certificate that a transport is to show, if there is one.
+
+        Raises:
+            ConfigurationError: there are two.
+        """
+        asked = (ask() for auth in self.auths if (ask := getattr(auth, "client_identity", None)) is not None)
+        found = [one for one in asked if one is not None]
+        if len(found) > 1:
+            raise ConfigurationError("Chain: a connection can show one client certificate only, and two are given.")
+        return found[0] if found else None
 
     def explain_refusal(self, wall_time: float) -> str | None:
         """Return what those say that know what may be wrong."""

@@ -30,7 +30,13 @@ from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
 from oarlock.dialects.openai_chat import error_message
 from oarlock.llms.redaction import credentials_of, redact
-from oarlock.llms.settings import checked_headers, checked_mapping, checked_policies, within
+from oarlock.llms.settings import (
+    checked_headers,
+    checked_mapping,
+    checked_policies,
+    client_certificate_of,
+    within,
+)
 from oarlock.policies import Deadline, Retry
 from oarlock.policies.rate_limit_headers import with_hint, with_limits
 from oarlock.runtime import Runtime
@@ -123,9 +129,10 @@ class HttpLLM(BaseLLM, abstract=True):
         self._headers = checked_headers(who, headers)
         self._function_calling = flag(who, "function_calling", function_calling)
         self._context_window = whole(who, "context_window", context_window)
-        self._transport_choice = _TransportChoice(
-            transport, checked_mapping(who, "transport_options", transport_options)
-        )
+        connection = checked_mapping(who, "transport_options", transport_options)
+        if (certificate := client_certificate_of(who, self.auth, self.base_url, connection)) is not None:
+            connection["client_certificate"] = certificate
+        self._transport_choice = _TransportChoice(transport, connection)
         self._transport: Transport = self._transport_choice.make()
 
     # What a subclass writes.

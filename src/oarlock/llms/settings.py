@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oarlock.contract.checks import seconds
+from oarlock.contract.client_identity import IdentitySource
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.order import check_order
 from oarlock.contract.policy import Policy, in_default_order, merged
 
-__all__ = ["checked_headers", "checked_mapping", "checked_policies", "within"]
+__all__ = ["checked_headers", "checked_mapping", "checked_policies", "client_certificate_of", "within"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # section 5.5; no line break, which would begin another header
@@ -75,3 +76,22 @@ def checked_policies(owner: str, policies: Any, *further: Policy) -> tuple[Polic
     together = merged((), (*policies, *further))
     check_order(in_default_order(together))
     return together
+
+
+def client_certificate_of(owner: str, auth: Any, base_url: str, options: Mapping[str, Any]) -> IdentitySource | None:
+    """Return the client certificate in a sign-in, `None` if it has none.
+
+    Raises:
+        ConfigurationError: it would never be shown, or another one is among the transport's options.
+    """
+    ask = getattr(auth, "client_identity", None)
+    certificate: IdentitySource | None = ask() if ask is not None else None
+    if certificate is None:
+        return None
+    if options.get("client_certificate") is not None:
+        raise ConfigurationError(f"{owner}: give the client certificate in auth or in transport_options, not in both.")
+    if not base_url.lower().startswith("https:"):
+        raise ConfigurationError(
+            f"{owner}: auth has a client certificate, which is shown over https:// only: check base_url."
+        )
+    return certificate

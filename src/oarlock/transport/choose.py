@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
+from oarlock.contract.client_identity import IdentitySource
 from oarlock.contract.errors import ConfigurationError, misspelt
 from oarlock.transport.options import TransportOptions
 from oarlock.transport.port import Transport
@@ -41,6 +42,11 @@ def make_transport(spec: object = None, **options: Any) -> Transport:
     known = [option.name for option in fields(TransportOptions)]
     if unknown := [name for name in options if name not in known]:
         raise misspelt("make_transport", unknown, known)
+    if isinstance(options.get("client_certificate"), IdentitySource) and not (isinstance(spec, str) or spec is None):
+        raise ConfigurationError(
+            f"a ClientCertificate is shown by transport='pyreqwest' or 'httpx2', and not by a {type(spec).__name__} of your "
+            "own: give the certificate to that, or leave transport out."
+        )
     if isinstance(spec, str) or spec is None:
         return _named(spec or "pyreqwest", TransportOptions(**options))
     if _is_httpx2_client(spec):

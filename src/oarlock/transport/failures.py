@@ -115,18 +115,23 @@ UNTRUSTED = (
     'transport_options={{"verify": "path/to/ca.pem"}}.'
 )
 REJECTED = "TLS with {where} failed over the client's certificate: check client_certificate."
+WANTED = "{where} wants a client certificate, and got none: give auth=ClientCertificate(...), from oarlock.auth."
 PLAIN = "{where} does not speak TLS: check the port and http:// or https://."
 UNKNOWN = "the host of {where} is not known: its name could not be resolved. Check the URL."
 REFUSED = "nothing listens at {where}: the connection was refused."
 PROXY = "the proxy on the way to {where} wants a sign-in: put user and password into the proxy's URL."
 CLOSED = "the transport was closed while it waited for {where}."
 
+NOT_OUR_CERTIFICATE = (UNTRUSTED, PLAIN, UNKNOWN, REFUSED, PROXY, CLOSED)
+
 # Words of rustls, OpenSSL, hyper, h11 and the operating systems; the first that occurs decides. Then: what it means, and
 # whether the same request may succeed later.
 SIGNS: tuple[tuple[tuple[str, ...], str, bool], ...] = (
     (("proxy authorization required", "proxyerror: 407"), PROXY, False),
     (("invalid peer certificate", "certificate_verify_failed", "certificate verify failed"), UNTRUSTED, False),
+    (("certificate required", "certificaterequired", "alert_certificate_required"), WANTED, False),
     (("certificate", "handshake failure", "handshakefailure"), REJECTED, False),
+    (("alert unknown ca", "alert: unknownca", "alert access denied", "alert: accessdenied"), REJECTED, False),
     (("corrupt message", "wrong_version_number", "wrong version number", "record_layer_failure"), PLAIN, False),
     (("dns error", "getaddrinfo", "gaierror", "name or service not known", "nodename nor servname"), UNKNOWN, True),
     (("connection refused", "connectionrefused"), REFUSED, True),

@@ -13,9 +13,11 @@ from weakref import WeakKeyDictionary, finalize
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.transport.failures import FOREVER
+from oarlock.transport.identity import Shown
 from oarlock.transport.proxies import revealed
 
 if TYPE_CHECKING:
+    from oarlock.contract.client_identity import ClientIdentity
     from oarlock.contract.secret import Secret
     from oarlock.transport.options import TransportOptions
 
@@ -175,11 +177,14 @@ class Clients:
         self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
         self._pid = os.getpid()
         self._context: ssl.SSLContext | None = None
+        self._certificate = Shown(options)
+        self._identity: ClientIdentity | None = None
         self._blocking: Any = None
         self._loops: WeakKeyDictionary[Any, tuple[Any, AsyncGenerator[None, None]]] = WeakKeyDictionary()
 
     def blocking(self) -> Any:
         """Return the `httpx2.HTTPTransport`."""
+        self._mind_certificate()
         if self._blocking is not None and self._pid == os.getpid():
             return self._blocking
         with self._locks.setdefault(os.getpid(), threading.Lock()):
@@ -196,6 +201,7 @@ class Clients:
 
     async def asynchronous(self) -> Any:
         """Return the running loop's `httpx2.AsyncHTTPTransport`; it is closed when the loop shuts down."""
+        self._mind_certificate()
         loop = asyncio.get_running_loop()
         found = self._loops.get(loop) if self._pid == os.getpid() else None
         if found is None:
@@ -209,6 +215,18 @@ class Clients:
                 found = self._loops[loop] = transport, _closes_with_loop(transport)
             await found[1].__anext__()
         return found[0]
+
+    def _mind_certificate(self) -> None:
+        """Let new connections show a client certificate that has changed; those that are open stay in use."""
+        if self._certificate.current() is self._identity:
+            return
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            self._identity, self._context = self._certificate.current(), None
+            self._forget_parent()
+            context = self._settings()["verify"]
+            for transport in (self._blocking, *(found[0] for found in list(self._loops.values()))):
+                if transport is not None:
+                    transport._pool._ssl_context = context  # noqa: SLF001  httpx2 has no way to change it
 
     def _forget_parent(self) -> None:
         """In a forked child, drop the parent's pools without closing the connections that both now hold."""
@@ -265,9 +283,8 @@ def ssl_context(options: TransportOptions) -> ssl.SSLContext:
         if isinstance(options.verify, str):
             options.ca_bundle()
             context.load_verify_locations(cafile=options.verify)
-        if options.client_certificate is not None:
-            options.identity()
-            context.load_cert_chain(*options.client_certificate)
+        if (identity := options.identity()) is not None:
+            identity.show_in(context)
     except ssl.SSLError as error:
         raise ConfigurationError(
             "verify or client_certificate does not hold PEM certificates and their key."

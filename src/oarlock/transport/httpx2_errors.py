@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import CallFailedError, ConfigurationError, OarlockError
 from oarlock.transport.failures import broken, by_sign, caused_by, causes, timed_out, unsendable
+from oarlock.transport.identity import blaming
 from oarlock.transport.naming import endpoint
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def _translated(
         return CallFailedError(f"the HTTP client failed on the way to {where}, with {type(error).__name__}.")
     facts = " | ".join(f"{type(one).__name__}: {one}" for one in causes(error)).lower()
     body = "message body" in facts or "chunk" in facts
-    return by_sign(facts, where, options.max_headers) or broken(
-        where, connecting=isinstance(error, (httpx2.ConnectError, httpx2.ProxyError)), body=body
-    )
+    connecting = isinstance(error, (httpx2.ConnectError, httpx2.ProxyError))
+    failure = by_sign(facts, where, options.max_headers) or broken(where, connecting=connecting, body=body)
+    return failure if body else blaming(failure, request, options)
 
 
 def _is_http2(error: BaseException) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from oarlock.contract.checks import flag, seconds, whole
+from oarlock.contract.client_identity import ClientIdentity, IdentitySource
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
 from oarlock.transport.proxies import checked_proxy
@@ -33,7 +35,8 @@ class TransportOptions:
             accepts any certificate, which lets anyone on the way read the credentials.
         proxy: `http://host:port` of a proxy for every request, or `"env"`: what the variables `http_proxy`, `https_proxy`,
             `all_proxy` and `no_proxy` say. They are read only then.
-        client_certificate: paths of a PEM certificate chain and its unencrypted key, for mutual TLS.
+        client_certificate: paths of a PEM certificate chain and its unencrypted key, for mutual TLS; or an
+            `oarlock.auth.ClientCertificate`, which may be encrypted and is read again when its files change.
         idle_connections: unused connections that are kept open for each host.
         http2: speak HTTP/2 over TLS where the server offers it, which carries many requests over one connection. For
             `httpx2` that needs the extra `oarlock[http2]`, and its blocking calls keep to HTTP/1.1: there they would wait
@@ -49,7 +52,7 @@ class TransportOptions:
     max_error_body: int = 64 * 1024
     verify: bool | str = True
     proxy: str | Secret | None = field(default=None, repr=False)  # may hold the proxy's password
-    client_certificate: tuple[str, str] | None = None
+    client_certificate: tuple[str, str] | IdentitySource | None = None
     idle_connections: int = 256
     http2: bool = False
 
@@ -63,23 +66,35 @@ class TransportOptions:
             raise ConfigurationError(
                 f"{_OWNER}: verify must be True, False or the path of a PEM file, not {self.verify!r}."
             )
-        pair = self.client_certificate
-        if pair is not None and not (isinstance(pair, list | tuple) and len(pair) == 2 and all(map(_is_path, pair))):
-            raise ConfigurationError(
-                f"{_OWNER}: client_certificate must be two paths, (certificate, key), not {pair!r}."
-            )
-        object.__setattr__(self, "client_certificate", None if pair is None else tuple(pair))
+        object.__setattr__(self, "client_certificate", _checked_certificate(self.client_certificate))
         object.__setattr__(self, "proxy", checked_proxy(self.proxy))
 
     def ca_bundle(self) -> bytes | None:
         """Return the extra certificates' PEM text, or `None` where `verify` names no file."""
         return None if isinstance(self.verify, bool) else read_pem(self.verify, "verify")
 
-    def identity(self) -> bytes | None:
-        """Return the client certificate and its key as one PEM text."""
-        if self.client_certificate is None:
-            return None
-        return b"\n".join(read_pem(path, "client_certificate") for path in self.client_certificate)
+    def identity(self) -> ClientIdentity | None:
+        """Return the client certificate and its key, as they are now.
+
+        Raises:
+            ConfigurationError: a file cannot be read.
+        """
+        given = self.client_certificate
+        if given is None or isinstance(given, IdentitySource):
+            return None if given is None else given.present
+        cert, key = (read_pem(path, "client_certificate").decode("latin-1") for path in given)
+        return ClientIdentity(pem=Secret(f"{cert}\n{key}"), name=str(given[0]))
+
+
+def _checked_certificate(given: Any) -> tuple[str, str] | IdentitySource | None:
+    if given is None or (isinstance(given, IdentitySource) and not isinstance(given, type)):
+        return given
+    if isinstance(given, list | tuple) and len(given) == 2 and all(map(_is_path, given)):
+        return given[0], given[1]
+    raise ConfigurationError(
+        f"{_OWNER}: client_certificate must be two paths, (certificate, key), or an oarlock.auth.ClientCertificate, "
+        f"not {given!r}."
+    )
 
 
 def _is_path(value: object) -> bool:

@@ -13,10 +13,12 @@ from weakref import WeakSet
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.secret import Secret
 from oarlock.runtime.lasting import in_lasting_thread
+from oarlock.transport.identity import Shown
 from oarlock.transport.proxies import proxy_for, revealed
 from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:
+    from oarlock.contract.client_identity import ClientIdentity
     from oarlock.transport.options import TransportOptions
 
 __all__ = ["Clients"]
@@ -39,6 +41,9 @@ class Clients:
         self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
         self._pid = os.getpid()
         self._clients: dict[str | float, Any] = {}
+        self._replaced: dict[str | float, Any] = {}
+        self._certificate = Shown(options)
+        self._identity: ClientIdentity | None = None
 
     def main(self) -> Any:
         """Return the main thread's blocking client."""
@@ -61,11 +66,15 @@ class Clients:
         self._clients.pop("main", None)
 
     def _get(self, kind: str | float) -> Any:
-        if self._pid == os.getpid() and (client := self._clients.get(kind)) is not None:
+        identity = self._certificate.current()
+        if identity is self._identity and self._pid == os.getpid() and (client := self._clients.get(kind)) is not None:
             return client
         with self._locks.setdefault(os.getpid(), threading.Lock()):
             if self._pid != os.getpid():  # the parent's clients are left alone: closing would end its connections
-                self._pid, self._clients = os.getpid(), {}
+                self._pid, self._clients, self._replaced = os.getpid(), {}, {}
+            identity = self._certificate.current()
+            if identity is not self._identity:  # what is on its way over clients with the old certificate ends there
+                self._identity, self._replaced, self._clients = identity, self._clients, {}
             if kind not in self._clients:
                 self._clients[kind] = _build(self._options, kind)
                 _open.add(self)
@@ -76,8 +85,9 @@ class Clients:
         if self._pid != os.getpid():
             return
         with self._locks.setdefault(os.getpid(), threading.Lock()):
-            clients, self._clients = self._clients, {}
-        for kind, client in clients.items():
+            clients = [*self._clients.items(), *self._replaced.items()]
+            self._clients, self._replaced = {}, {}
+        for kind, client in clients:
             if kind in {"main", "other"}:
                 client.close()
             else:
@@ -152,7 +162,7 @@ def _configured(options: TransportOptions, kind: str | float, *, multithreaded: 
     if (bundle := options.ca_bundle()) is not None:
         builder = builder.add_root_certificate_pem(bundle)
     if (identity := options.identity()) is not None:
-        builder = builder.identity_pem(identity)
+        builder = builder.identity_pem(identity.pem.reveal().encode("latin-1"))
     if options.http2:  # where TLS agrees on it; its flow control begins with 64 KB for all streams together
         builder = builder.http2(True).http2_adaptive_window(True).http2_max_header_list_size(options.max_headers)
     return builder if options.proxy is None else _through(builder, options.proxy)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import ConfigurationError, OarlockError
 from oarlock.transport.failures import broken, by_sign, caused_by, timed_out, unsendable
+from oarlock.transport.identity import blaming
 from oarlock.transport.naming import endpoint
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def _translated(
     if isinstance(error, BuilderError) or not isinstance(error, DetailedPyreqwestError):
         return unsendable(request)
     body = "response body" in facts
-    return by_sign(facts, where, options.max_headers) or broken(where, connecting=connecting, body=body)
+    ours = by_sign(facts, where, options.max_headers) or broken(where, connecting=connecting, body=body)
+    return ours if body else blaming(ours, request, options)
 
 
 def _facts(error: Any) -> str:

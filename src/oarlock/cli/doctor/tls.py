@@ -13,6 +13,7 @@ from oarlock.cli.doctor.case import Case
 from oarlock.cli.doctor.certificate import Certificate, read_certificate
 from oarlock.cli.doctor.network import opened, plain_http
 from oarlock.cli.doctor.report import Step, failed, fine, skipped, warning
+from oarlock.contract.errors import ConfigurationError
 from oarlock.transport.proxies import revealed
 
 __all__ = ["tls"]
@@ -33,7 +34,7 @@ def tls(case: Case) -> Step:
         return skipped("It lies within the TLS of an https:// proxy; the first question shows whether it works.")
     try:
         context = _context(case)
-    except OSError as error:  # ssl.SSLError among them
+    except (OSError, ConfigurationError) as error:  # ssl.SSLError among them
         return _unusable(case, error)
     return _tried(case, context)
 
@@ -60,8 +61,8 @@ def _context(case: Case) -> ssl.SSLContext:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     elif options.verify is not True:
         context.load_verify_locations(cafile=options.verify)
-    if options.client_certificate is not None:
-        context.load_cert_chain(*options.client_certificate, password="")
+    if (identity := options.identity()) is not None:
+        identity.show_in(context)
     return context
 
 
@@ -84,10 +85,13 @@ def _shaken(case: Case, context: ssl.SSLContext) -> Step:
     if certificate is None:
         return fine(f"{version}; the certificate is trusted, checked against {_store(case)}.", **facts)
     days = (certificate.until - datetime.now(UTC)).days
+    own = case.options.identity()
     said = (
         f"{version}; certificate for {', '.join(certificate.names[:3])} by {certificate.issuer}, good until {facts['until']} "
         f"({days} days), checked against {_store(case)}."
     )
+    if own is not None:
+        said += f" It is shown {own.describe(time.time())}."
     if days < _SOON:
         return warning(said, "It expires soon: have it renewed.", **facts)
     return fine(said, **facts)
@@ -164,14 +168,16 @@ def _broken(case: Case, error: OSError) -> Step:
     return failed(f"The server {how} ({reason}).", "Check the port; something on the way may not let TLS through.")
 
 
-def _unusable(case: Case, error: OSError) -> Step:
-    options = case.options
-    if options.client_certificate is not None and (isinstance(options.verify, bool) or "CA" not in str(error).upper()):
+def _unusable(case: Case, error: Exception) -> Step:
+    options, words = case.options, _words(error) if isinstance(error, OSError) else str(error).rstrip(".")
+    ours = options.client_certificate is not None and "no certificate or crl found" not in words
+    if ours and not words.startswith("verify"):
         return failed(
-            f"The client certificate cannot be used: {_words(error)}.",
-            "CERT must be a PEM chain, KEY its unencrypted PEM key, and the two must belong together.",
+            f"The client certificate cannot be used: {words}.",
+            "CERT must be a PEM chain, KEY its unencrypted PEM key, and the two must belong together; for anything else "
+            "there is oarlock.auth.ClientCertificate.",
         )
-    return failed(f"The CA bundle cannot be used: {_words(error)}.", "It must be a PEM file of certificates.")
+    return failed(f"The CA bundle cannot be used: {words}.", "It must be a PEM file of certificates.")
 
 
 def _words(error: OSError) -> str:
