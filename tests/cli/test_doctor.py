@@ -107,6 +107,12 @@ class TestAGoodEndpoint:
         assert found["access"].saw == "No sign-in is asked for."
         assert found.ok
 
+    @pytest.mark.parametrize("transport", ["pyreqwest", "httpx2"])
+    def test_over_either_transport(self, transport: str) -> None:
+        with serving(Gateway(token=KEY)) as gateway:
+            assert look(gateway.url, auth=ApiKey(KEY), transport=transport).ok
+            only_failure(look(gateway.url, auth=ApiKey("wrong-key"), transport=transport), "access")
+
 
 class TestTheWayThere:
     def test_an_unknown_host(self) -> None:
@@ -210,6 +216,20 @@ class TestProxies:
             found = look("http://llm.example.invalid/v1", transport_options={"proxy": proxy.url})
         assert found.ok, found.failures
         assert found["tls"].outcome == "warning"
+
+    def test_the_environments_proxy_when_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with faults.serve("refused") as server:
+            monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+            found = look("http://llm.example.invalid/v1", transport_options={"proxy": "env"})
+        assert "(from the environment)" in found["proxy"].saw
+        only_failure(found, "connection")
+
+    def test_something_that_is_no_proxy(self) -> None:
+        for fault, said in (("close_before_answer", "closed the connection"), ("garbage_bytes", "did not answer in HTTP")):
+            with faults.serve(fault) as server:
+                proxy = server.url.removesuffix("/v1")
+                found = look("https://[::1]:1/v1", transport_options={"proxy": proxy})
+            assert said in only_failure(found, "connection")
 
     def test_variables_that_name_no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
@@ -664,7 +684,7 @@ class TestCustomLLMs:
     def test_only_what_makes_sense_is_looked_at(self) -> None:
         found = examine(Patient(llm=Parrot()))
         assert list(outcomes(found)) == [
-            *("access", "chat", "streaming", "function_calling", "stop_words", "json_mode", "context_window", "usage"),
+            *("chat", "streaming", "function_calling", "stop_words", "json_mode", "context_window", "usage"),
             "latency",
         ]
         assert found.ok
@@ -683,6 +703,28 @@ class TestCustomLLMs:
                 raise RuntimeError("no such vault")
 
         assert "no such vault" in only_failure(examine(Patient(llm=Broken())), "chat")
+
+    @pytest.mark.parametrize(
+        ("raised", "advice"),
+        [
+            (ValueError("Authentication failed: Invalid JWT token"), "not expired"),
+            (ValueError("Authorization failed: Insufficient permissions"), "permissions"),
+            (TimeoutError("LLM request timed out"), "more time"),
+        ],
+    )
+    def test_the_pages_own_errors(self, raised: Exception, advice: str) -> None:
+        class Broken(Parrot):
+            def call(self, messages: Any, **_: Any) -> str:
+                raise raised
+
+        assert advice in only_failure(examine(Patient(llm=Broken())), "chat")
+
+    def test_one_that_returns_nothing(self) -> None:
+        class Mute(Parrot):
+            def call(self, messages: Any, **_: Any) -> Any:
+                return None
+
+        assert "Return a text" in only_failure(examine(Patient(llm=Mute())), "chat")
 
     def test_one_whose_claims_raise(self) -> None:
         class Broken(Parrot):

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from doctor_gateway import Answer, Gateway, serving
 from test_commands import CREW, oarlock
+from typer.testing import CliRunner
 
+from oarlock.cli.app import app
 from oarlock.cli.doctor.case import Patient, case_of
 from oarlock.cli.doctor.code import code
 from oarlock.cli.doctor.command import run_doctor
@@ -121,10 +123,22 @@ class TestOnTheCommandLine:
         ],
     )
     def test_a_wrong_command_ends_with_2(self, arguments: list[str], said: str) -> None:
-        done = doctor(*arguments)
-        assert (done.returncode, done.stdout) == (2, "")
+        done = CliRunner().invoke(app, ["doctor", *arguments])
+        assert (done.exit_code, done.stdout) == (2, "")
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+    def test_so_it_does_in_a_process_of_its_own(self) -> None:
+        done = doctor("nothing", "--json")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.count("\n") == 1
+
+    def test_a_key_in_the_url_is_not_shown(self) -> None:
+        done = doctor(f"http://127.0.0.1:1/v1?key={KEY}")
+        assert done.returncode == 1
+        assert "FAILED   address" in done.stdout
+        assert KEY not in done.stdout + done.stderr
+        assert KEY not in doctor(f"http://127.0.0.1:1/v1?key={KEY}", "--json").stdout
 
     @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
     @pytest.mark.parametrize("more", [[], ["--json"]])
@@ -157,9 +171,7 @@ class TestOnTheCommandLine:
 
 
 class TestSecrets:
-    ECHOES = faults.names("leak")
-
-    @pytest.mark.parametrize("fault", ECHOES)
+    @pytest.mark.parametrize("fault", faults.names("leak"))
     def test_no_echo_gets_through(self, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
         with faults.serve(fault) as server:
             for as_json in (True, False):

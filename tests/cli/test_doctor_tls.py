@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import socketserver
 import ssl
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,6 +86,7 @@ class TestGood:
         with serving(Gateway(), authority.server("127.0.0.1", clients=True)) as gateway:
             found = at(gateway, authority.pem, client_certificate=authority.client())
         assert found.ok, found.failures
+        assert f"It is shown the client certificate of {authority.folder}/me.pem" in found["tls"].saw
 
 
 @pytest.mark.parametrize(
@@ -134,6 +139,11 @@ class TestClientCertificates:
             found = at(gateway, authority.pem, client_certificate=(certificate, str(other)))
         assert "The client certificate cannot be used: key values mismatch" in only_failure(found, "tls")
 
+    def test_a_file_that_is_not_there(self, authority: Authority) -> None:
+        with serving(Gateway(), authority.server("127.0.0.1")) as gateway:
+            found = at(gateway, authority.pem, client_certificate=("nope.pem", "nope.key"))
+        assert "cannot be used: client_certificate: cannot read 'nope.pem'" in only_failure(found, "tls")
+
 
 def test_a_ca_bundle_that_is_none(authority: Authority, tmp_path: Path) -> None:
     path = tmp_path / "empty.pem"
@@ -146,9 +156,55 @@ def test_a_ca_bundle_that_is_none(authority: Authority, tmp_path: Path) -> None:
 def test_through_a_proxy_of_https(authority: Authority) -> None:
     with faults.serve("answer") as proxy:
         url = proxy.url.removesuffix("/v1").replace("http://", "https://")
-        found = look("https://127.0.0.1:1/v1", transport_options={"proxy": url})
+        found = look("https://127.0.0.1:1/v1", timeout=0.3, transport_options={"proxy": url})
     assert found["tls"].outcome == "skipped"
     assert "within the TLS of an https:// proxy" in found["tls"].saw
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    """A proxy's one way: `CONNECT`, with a password."""
+
+    def handle(self) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.rfile.readline()
+        if b"Proxy-Authorization: Basic bWU6cGE1NXdvcmQ=" not in head.replace(
+            b"proxy-authorization", b"Proxy-Authorization"
+        ):
+            self.wfile.write(b"HTTP/1.1 407 Who are you\r\n\r\n")
+            return
+        host, _, port = head.split()[1].decode().rpartition(":")
+        self.wfile.write(b"HTTP/1.1 200 Go on\r\n\r\n")
+        with socket.create_connection((host, int(port))) as there:
+            back = threading.Thread(target=_copy, args=(there, self.connection), daemon=True)
+            back.start()
+            _copy(self.connection, there)
+            back.join(5)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
+
+
+def test_through_a_proxys_tunnel(authority: Authority) -> None:
+    class Proxy(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Proxy(("127.0.0.1", 0), _Tunnel) as proxy, serving(Gateway(), authority.server("127.0.0.1")) as gateway:
+        threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        where = f"127.0.0.1:{proxy.server_address[1]}"
+        try:
+            found = at(gateway, authority.pem, proxy=f"http://me:pa55word@{where}")
+            refused = at(gateway, authority.pem, proxy=f"http://{where}")
+        finally:
+            proxy.shutdown()
+    assert found.ok, found.failures
+    assert found["tls"].outcome == "ok"
+    assert "put user and password into the proxy's URL" in only_failure(refused, "connection")
 
 
 class TestReadingCertificates:

@@ -194,7 +194,9 @@ def _target(exchange: Exchange) -> str:
 def model(case: Case) -> Step:
     """Say whether the endpoint has this model."""
     names, wanted = list(case.models or ()), case.llm.model
-    listed = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    listed = ", ".join(scrub(name, 60) for name in names[:_SHOWN]) + (
+        f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    )
     if not case.model_known:
         return _unnamed(case, names, listed)
     near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
@@ -235,7 +237,9 @@ def _is_about_model(case: Case, error: LLMError) -> bool:
 
 
 def chat(case: Case) -> Step:
-    """Say how the first question was answered."""
+    """Say how the first question was answered; a custom LLM is asked only here."""
+    if case.http is None:
+        _first_question(case)
     error, name = case.refusal, case.llm.model
     if case.reply is not None:
         seconds = case.times["chat"]
@@ -260,6 +264,8 @@ def _advice_for(case: Case, error: LLMError) -> str:
         ConnectionFailedError: "See the server's log, or that of the gateway before it.",
         ServerError: f"The fault is the server's: see its log, or its status page.{wait}",
         ResponseFormatError: "It does not speak the OpenAI chat format there: write a subclass of HttpLLM.",
+        AuthenticationError: "Check that the key or token is valid and not expired, and the form of its header.",
+        PermissionDeniedError: "Check the permissions of the key or token.",
     }
     if case.chat is None and isinstance(error, ResponseFormatError):
         return "Return a text, tool calls or a Reply."

@@ -18,7 +18,7 @@ from oarlock.llms.chat import ChatLLM
 from oarlock.llms.http import HttpLLM
 from oarlock.transport import TransportOptions, make_transport
 
-__all__ = ["Address", "Case", "Patient", "case_of"]
+__all__ = ["Address", "Case", "Patient", "case_of", "shown"]
 
 Address = tuple[int, tuple[Any, ...]]
 """Family and address of a socket, as `getaddrinfo` gives them."""
@@ -47,8 +47,8 @@ class Patient:
     def name(self) -> str:
         """The LLM in words."""
         if not self.model_known and isinstance(self.llm, HttpLLM):
-            return self.llm.base_url
-        return self.llm.endpoint_name() or repr(self.llm)
+            return shown(self.llm.base_url)
+        return shown(self.llm.endpoint_name() or repr(self.llm))
 
 
 @dataclass(slots=True)
@@ -115,6 +115,11 @@ class Case:
         return next((one.headers for one in answers), Headers())
 
 
+def shown(name: str) -> str:
+    """Return a name or URL without its query, which may hold a key."""
+    return name.partition("?")[0]
+
+
 def case_of(patient: Patient, timeout: float | None = None, watch: Callable[[Exchange], None] | None = None) -> Case:
     """Return a case around a copy of the LLM that retries nothing, asks for little and is overheard."""
     llm = copy.copy(patient.llm._bare()[0])  # noqa: SLF001
@@ -122,9 +127,10 @@ def case_of(patient: Patient, timeout: float | None = None, watch: Callable[[Exc
     llm.policies = ()
     if llm.max_tokens is None or llm.max_tokens > LONGEST_ANSWER:
         llm.max_tokens = LONGEST_ANSWER
+    if hasattr(llm, "on_length"):
+        llm.on_length = "return"
     if isinstance(llm, HttpLLM):
         llm._transport = recorder  # noqa: SLF001
-        llm.on_length = "return"
         llm.timeout = llm.timeout if timeout is None else timeout
         timeout = llm.timeout
     return Case(

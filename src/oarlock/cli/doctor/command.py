@@ -9,7 +9,7 @@ from collections.abc import Callable
 import typer
 from rich.console import Console
 
-from oarlock.cli.doctor.case import Patient
+from oarlock.cli.doctor.case import Patient, shown
 from oarlock.cli.doctor.examine import examine
 from oarlock.cli.doctor.report import Examination, Report, Step
 from oarlock.cli.doctor.show import Shown
@@ -31,10 +31,12 @@ def run_doctor(target: str, given: Given, *, timeout: float | None, as_json: boo
         sys.exit(_USAGE)
     watch = _to_stderr if debug else None
     if as_json:
-        report = Report(target=target, examinations=tuple(_examined(one, given, timeout, None, watch) for one in found))
+        report = Report(
+            target=shown(target), examinations=tuple(_examined(one, given, timeout, None, watch) for one in found)
+        )
         print(json.dumps(report.as_json(), indent=2))
     else:
-        report = Report(target=target, examinations=tuple(_shown(one, given, timeout, watch) for one in found))
+        report = Report(target=shown(target), examinations=tuple(_shown(one, given, timeout, watch) for one in found))
     sys.exit(0 if report.ok else 1)
 
 
@@ -51,10 +53,10 @@ def _examined(
 def _shown(
     patient: Patient, given: Given, timeout: float | None, on_exchange: Callable[[str], None] | None
 ) -> Examination:
-    shown = Shown(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
-    shown.begin(patient.name)
-    examination = _examined(patient, given, timeout, shown.step, on_exchange)
-    shown.end(examination)
+    page = Shown(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    page.begin(patient.name)
+    examination = _examined(patient, given, timeout, page.step, on_exchange)
+    page.end(examination)
     return examination
 
 

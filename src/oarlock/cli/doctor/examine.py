@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from oarlock.cli.doctor import abilities, answers, figures, network, sign_in, tls
-from oarlock.cli.doctor.case import Case, Patient, case_of
+from oarlock.cli.doctor.case import Case, Patient, case_of, shown
 from oarlock.cli.doctor.code import looks_secret
 from oarlock.cli.doctor.hiding import Hider
 from oarlock.cli.doctor.recorder import Exchange
@@ -44,7 +44,7 @@ _PLAN = (
     _planned("connection", network.connection, "dns", http=True),
     _planned("tls", tls.tls, "connection", http=True),
     _planned("sign_in", sign_in.sign_in, "tls", http=True),
-    _planned("access", answers.access, "sign_in"),
+    _planned("access", answers.access, "sign_in", http=True),
     _planned("base_url", answers.base_url, "access", http=True),
     _planned("model", answers.model, "base_url", http=True),
     _planned("chat", answers.chat, "model"),
@@ -96,7 +96,7 @@ def examine(
     ours = sum(map(case.is_ours, case.recorder.exchanges))
     code = patient.code(case.llm.model, case.settings) if patient.code is not None and case.reply is not None else None
     return Examination(
-        llm=hider.text(case.llm.endpoint_name() or repr(case.llm)),
+        llm=hider.text(shown(case.llm.endpoint_name() or repr(case.llm))),
         steps=tuple(steps),
         requests=ours,
         sign_in_requests=len(case.recorder.exchanges) - ours,

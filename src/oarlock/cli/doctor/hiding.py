@@ -60,7 +60,7 @@ class Hider:
         """Return a text on one line, without credentials and control characters."""
         if self._secrets:
             longest_first = sorted(self._secrets, key=len, reverse=True)
-            text = re.sub("|".join(map(re.escape, longest_first)), "…", text)
+            text = re.sub("|".join(map(re.escape, longest_first)), "…", text, flags=re.IGNORECASE)
         return " ".join(_CONTROL.sub(" ", text).split())
 
     def value(self, value: Any) -> Any:

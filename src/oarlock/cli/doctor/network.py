@@ -18,6 +18,7 @@ from oarlock.transport.proxies import ENVIRONMENT, proxy_for, revealed
 __all__ = ["TunnelRefusedError", "address", "connection", "dns", "opened", "proxy"]
 
 _VARIABLES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+_LONGEST_HEAD = 65536  # bytes of a proxy's answer
 _ENDINGS = ("/models", "/completions", "/responses", "/embeddings")
 
 
@@ -156,15 +157,15 @@ def _tunnel(case: Case, plain: socket.socket) -> None:
         head += f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
     plain.sendall(f"{head}\r\n".encode())
     answer = b""
-    while b"\r\n\r\n" not in answer and len(answer) < 65536:
+    while b"\r\n\r\n" not in answer and len(answer) < _LONGEST_HEAD:
         piece = plain.recv(1)  # byte by byte: what follows belongs to the endpoint
         if not piece:
-            raise TunnelRefusedError("closed the connection")
+            break
         answer += piece
-    status = answer.split(b" ", 2)[1:2]
-    if not status or not status[0].startswith(b"2"):
-        number = status[0][:3].decode("ascii", "replace") if status else ""
-        raise TunnelRefusedError(f"answered HTTP {number}" if number.isdigit() else "did not answer in HTTP")
+    status = answer[9:12].decode("ascii", "replace") if answer.startswith(b"HTTP/1.") else ""
+    if not status.startswith("2"):
+        said = f"answered HTTP {status}" if status.isdigit() else "did not answer in HTTP"
+        raise TunnelRefusedError(said if answer else "closed the connection")
 
 
 def _tunnel_refused(case: Case, refusal: TunnelRefusedError) -> Step:
