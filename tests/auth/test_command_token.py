@@ -197,6 +197,15 @@ def test_a_daemon_that_a_program_leaves_behind_does_no_harm() -> None:
     assert sign(program(code), runtime=BlockingRuntime()).tokens == ["t0ken"]
 
 
+def test_something_that_left_the_group_and_keeps_talking_holds_up_nobody() -> None:
+    code = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(4)'],"
+        " stdout=subprocess.DEVNULL, start_new_session=True); time.sleep(60)"
+    )
+    with pytest.raises(AuthenticationError, match=r"did not end within 1 s, and was stopped\.$"):
+        sign(program(code, timeout=1), runtime=BlockingRuntime())
+
+
 def test_it_is_never_a_shell() -> None:
     assert sign(printing("$HOME;`id`")).tokens == ["$HOME;`id`"]
 

@@ -134,6 +134,18 @@ def test_fields_of_a_login_are_read_for_each() -> None:
     assert logins == 2 * [{"user": "me", "password": CANARY}]
 
 
+def test_a_field_of_a_login_that_a_program_prints() -> None:
+    command = [sys.executable, "-S", "-c", f"print({CANARY!r})"]
+    with SmallServer(
+        lambda got: Give(headers=[("Set-Cookie", "s=1; Path=/")]) if got.path == "/login" else hello()
+    ) as server:
+        made = from_config(
+            {"type": "session_login", "login_url": f"{server.url}/login", "fields": {"p": {"command": command}}}
+        )
+        ChatLLM("m", server.url, auth=made).call("Hi")
+    assert server.got[0].form == {"p": CANARY}
+
+
 def test_further_fields_may_be_references() -> None:
     with SmallServer(lambda got: Give(body={"access_token": "t"}) if got.path == "/token" else hello()) as server:
         made = from_config(

@@ -274,6 +274,8 @@ SENT = [
     ("sid=1; Path=/; Max-Age=5; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "https://llm.example.com/", "sid=1"),
     ("sid=1; Path=/; Expires=Sun, 06-Nov-2039 08:49:37 GMT", "https://llm.example.com/", "sid=1"),
     ("sid=1; Path=/; Expires=whenever; Max-Age=x", "https://llm.example.com/", "sid=1"),
+    ("sid=1; Path=/; Expires=Sun, 99 Nov 2039 99:49:37 GMT", "https://llm.example.com/", "sid=1"),
+    ("sid=1; Path=/; Expires=Sun, 06 Nov 99999999999 08:49:37 GMT", "https://llm.example.com/", "sid=1"),
     ("sid=; Path=/", "https://llm.example.com/", "sid="),
 ]
 NOT_SENT = [

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from oarlock.auth.bearer import jwt_expiry, lifetime
+from oarlock.auth.bearer import good_until, lifetime
 from oarlock.auth.credentials import seconds, secret_of
 from oarlock.auth.program import Program
 from oarlock.auth.renewal import MARGIN, Token
@@ -97,8 +96,7 @@ def _read(text: str, now: float) -> Token:
         expiry = _expiry(answer, now)
     else:
         secret, expiry = secret_of("CommandToken", text if answer is None else answer), None
-    expiry = jwt_expiry(secret.reveal()) if expiry is None else expiry
-    return Token(secret=secret, expires_at=math.inf if expiry is None else expiry)
+    return Token(secret=secret, expires_at=good_until(secret, now) if expiry is None else expiry)
 
 
 def _json(text: str) -> Any:
