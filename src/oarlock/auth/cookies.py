@@ -62,7 +62,8 @@ class Cookies:
     def drop_expired(self, now: float) -> None:
         """Forget those whose time is over."""
         with self._lock:
-            self._cookies = {key: one for key, one in self._cookies.items() if one.expires_at > now}
+            for key in [key for key, one in self._cookies.items() if one.expires_at <= now]:
+                del self._cookies[key]
 
     def header(self, url: str) -> str | None:
         """Return the `Cookie` header for a request, `None` where there is nothing to send."""

@@ -28,7 +28,7 @@ class Negotiate:
     """Signs in by SPNEGO, with a Kerberos ticket or with NTLM, through pyspnego (`oarlock[kerberos]`).
 
     With Kerberos the first request carries the ticket, so there is no extra round trip, and the server's proof is checked
-    if its answer has one. Without user name and password the ticket of the person or service that is logged in is used (`kinit`).
+    if its answer has one. With a password a ticket is asked for at each call; better log in once (`kinit`). Without user name and password the ticket of the person or service that is logged in is used (`kinit`).
     NTLM proves a connection rather than a request, in two round trips over the same one: calls at the same time may take
     each other's connection and be refused, so choose Kerberos where you can, or let one call go at a time
     (`Concurrency(1)`). A server that binds the sign-in to the TLS channel (Extended Protection) refuses both.
