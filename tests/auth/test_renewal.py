@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
+import pickle
 import threading
 import traceback
 import tracemalloc
@@ -17,10 +19,11 @@ from hypothesis import strategies as st
 
 from oarlock.auth import BearerToken, Token, TokenAuth
 from oarlock.auth.renewal import Renewal
+from oarlock.contract.auth import authorize
 from oarlock.contract.context import scope
 from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError, LLMTimeoutError, ServerError
 from oarlock.contract.events import SignedIn
-from oarlock.contract.http import HttpRequest
+from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret
 from oarlock.runtime.aio import AsyncRuntime
 from oarlock.runtime.blocking import BlockingRuntime
@@ -205,7 +208,8 @@ def test_a_pause_is_a_hint_for_whoever_retries() -> None:
         with pytest.raises(ServerError) as caught:
             use(runtime, auth, Endpoint())
         hints.append(caught.value.retry_after)
-    assert hints == [None, 1.0, 1.0]
+        runtime.advance(0.25)
+    assert hints == [None, 1.0, 0.75]
 
 
 def test_after_a_failure_it_heals() -> None:
@@ -239,6 +243,33 @@ def test_what_a_sign_in_of_ones_own_raises(error: Exception, kind: type[Exceptio
     with pytest.raises(kind, match=words) as caught:
         use(VirtualRuntime(), Fetcher(failing(after=0, error=lambda: error)), Endpoint())
     assert caught.value is error or caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("response", "renewed"),
+    [
+        (HttpResponse(status=401), True),
+        (HttpResponse(status=403), False),
+        (HttpResponse(status=403, body=b'{"error": "token_expired"}'), True),
+        (HttpResponse(status=400, body=b'{"error": {"code": "invalid_token"}}'), True),
+        (HttpResponse(status=400, body=b'{"__type": "com.amazon#ExpiredTokenException"}'), True),
+        (HttpResponse(status=400, body=b'{"error": {"code": 5, "type": null}}'), False),
+        (HttpResponse(status=400, body=b'["token_expired"]'), False),
+        (HttpResponse(status=400, body=b"token_expired"), False),
+        (HttpResponse(status=403, headers=Headers([("WWW-Authenticate", 'Bearer error="invalid_token"')])), True),
+        (HttpResponse(status=500, body=b'{"error": "token_expired"}'), False),
+    ],
+)
+def test_what_says_that_a_token_is_no_longer_good(response: HttpResponse, renewed: bool) -> None:
+    runtime, auth = VirtualRuntime(), Fetcher()
+
+    async def send(request: HttpRequest) -> HttpResponse:
+        return response
+
+    runtime.run(authorize(runtime, auth, REQUEST, send))
+    assert auth.fetched == 1 + renewed
+    runtime.run(authorize(runtime, auth, REQUEST, send))
+    assert auth.fetched == 1 + renewed  # not again and again
 
 
 # Clocks.
@@ -358,6 +389,16 @@ async def test_the_present_token_costs_no_renewal() -> None:
     assert runtime.run(renewal.at_hand(runtime)) is token
     runtime.advance(99)
     assert runtime.run(renewal.at_hand(runtime)) is None
+
+
+def test_a_copy_shares_the_token_and_a_pickle_has_none() -> None:
+    runtime, auth, endpoint = VirtualRuntime(), Fetcher(), Endpoint()
+    use(runtime, auth, endpoint)
+    use(runtime, copy.deepcopy(auth), endpoint)
+    renewal = pickle.loads(pickle.dumps(auth._renewal))
+    assert endpoint.tokens == ["t1", "t1"]
+    assert renewal.token is None
+    assert repr(auth) == "Fetcher()"
 
 
 def test_no_secret_is_shown() -> None:

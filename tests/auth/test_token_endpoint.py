@@ -12,7 +12,9 @@ import threading
 import traceback
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import trustme
@@ -37,6 +39,7 @@ from oarlock.contract.errors import (
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret
 from oarlock.policies import Log, Retry
+from oarlock.runtime import aio, blocking
 from oarlock.testing import LoopbackEndpoint, VirtualRuntime
 from oarlock.testing.virtual import EPOCH
 
@@ -54,6 +57,17 @@ def server() -> Iterator[OAuthServer]:
 def fresh(server: OAuthServer) -> None:
     server.script.clear()
     server.forms.clear()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits between two attempts."""
+
+    async def at_once(seconds: float) -> None:
+        return None
+
+    for runtime in (blocking.BLOCKING, aio.ASYNC):
+        monkeypatch.setattr(runtime, "sleep", at_once, raising=False)
 
 
 class Pretended(Endpoint):
@@ -392,3 +406,64 @@ def test_no_secret_is_in_the_locals_of_an_error_of_the_token_alone(server: OAuth
         runtime.run(canaries(server)[number].token(runtime, send, 5.0))
     text = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert CANARY not in text
+
+
+# Where the token to exchange comes from.
+
+
+def exchanged(source: Any) -> str:
+    endpoint = Pretended(said(TOKEN))
+    sign(endpoint, VirtualRuntime(), TokenExchange(URL, source))
+    (value,) = parse_qs(endpoint.asked[0].body.decode())["subject_token"]
+    return value
+
+
+def test_sources_of_a_token(tmp_path: Path) -> None:
+    async def coroutine() -> str:
+        return "from-a-coroutine"
+
+    (tmp_path / "token").write_text("from-a-file\n")
+    assert exchanged("text") == "text"
+    assert exchanged(Secret("secret")) == "secret"
+    assert exchanged(tmp_path / "token") == "from-a-file"
+    assert exchanged(lambda: Secret("from-a-function")) == "from-a-function"
+    assert exchanged(coroutine) == "from-a-coroutine"
+    assert exchanged(lambda: coroutine()) == "from-a-coroutine"  # noqa: PLW0108  no coroutine function, that is
+
+
+def failing(error: Exception) -> Any:
+    def source() -> str:
+        raise error
+
+    return source
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "words"),
+    [
+        (
+            Path("/no/such/file"),
+            AuthenticationError,
+            r"subject_token: /no/such/file cannot be read \(FileNotFoundError\)",
+        ),
+        (failing(KeyError("vault")), AuthenticationError, "The function for TokenExchange: subject_token failed"),
+        (failing(TimeoutError("late")), LLMTimeoutError, "took too long"),
+        (failing(ServerError("vault down")), ServerError, "vault down"),
+        (lambda: "", AuthenticationError, "the credential is empty"),
+        (lambda: 5, AuthenticationError, "of the type int"),
+    ],
+)
+def test_sources_that_give_none(source: Any, kind: type[LLMError], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        exchanged(source)
+
+
+def test_methods_without_a_secret() -> None:
+    for method in ("none", "tls_client_auth"):
+        endpoint = Pretended(said(TOKEN))
+        sign(endpoint, VirtualRuntime(), ClientCredentials(URL, "app", client_auth=method))
+        assert parse_qs(endpoint.asked[0].body.decode()) == {
+            "grant_type": ["client_credentials"],
+            "client_id": ["app"],
+        }
+        assert "authorization" not in dict(endpoint.asked[0].headers)

@@ -152,10 +152,10 @@ class Renewal:
         if self._failures == 1:
             return
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._failures - 2, 10), _LONGEST_PAUSE)
-        if error.retryable and error.retry_after is None:
-            error.retry_after = pause  # so that no attempt is wasted on the pause
         # Without its traceback, which holds the frames, and with them whatever was in their variables.
         self._failure, self._again_at = _bare(error), runtime.now() + pause
+        if error.retryable and error.retry_after is None:
+            error.retry_after = pause  # so that no attempt is wasted on the pause
 
     def __getstate__(self) -> dict[str, Any]:
         """Tokens and failures stay behind in copies for elsewhere."""

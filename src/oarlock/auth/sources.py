@@ -50,7 +50,9 @@ class Source:
                     raise
                 raise ours from error
             problem = (
-                f"{self._source} cannot be read ({type(error).__name__})" if isinstance(source, Path) else str(ours)
+                f"{self._source} cannot be read ({type(error).__name__})"
+                if isinstance(source, Path)
+                else str(ours).rstrip(".")
             )
         raise AuthenticationError(f"{self._what}: {problem}.")
 
