@@ -272,6 +272,13 @@ def test_what_says_that_a_token_is_no_longer_good(response: HttpResponse, renewe
     assert auth.fetched == 1 + renewed  # not again and again
 
 
+def test_an_error_that_is_its_own_cause_ends_all_the_same() -> None:
+    error = ServerError("down")
+    error.__cause__ = error
+    with pytest.raises(ServerError):
+        use(VirtualRuntime(), Fetcher(failing(after=0, error=lambda: error)), Endpoint())
+
+
 # Clocks.
 
 

@@ -26,7 +26,9 @@ def without_frames(error: Error) -> Error:
         True
     """
     link: BaseException | None = error
-    while link is not None and (link is error or isinstance(link, OarlockError)):
+    seen: set[int] = set()  # an error may be its own cause: `raise error from error`
+    while link is not None and id(link) not in seen and (link is error or isinstance(link, OarlockError)):
+        seen.add(id(link))
         link.__traceback__ = None
         if isinstance(link, OarlockError):  # such as a parser's error, which quotes the whole document
             link.__context__ = None
