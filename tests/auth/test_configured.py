@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from auth_helpers import header, sign
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import pkcs12
 from small_server import Give, Got, SmallServer, hello
 
 from oarlock import ChatLLM, auth
@@ -24,6 +27,18 @@ CANARY = "Zq7canary4vX9Lm20"
 TOKEN_URL = "https://login.example.com/token"
 
 
+def _p12() -> bytes:
+    """Return a certificate and its key, encrypted with the canary."""
+    issued = trustme.CA().issue_cert("client.example.com")
+    key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
+    (cert,) = x509.load_pem_x509_certificates(issued.cert_chain_pems[0].bytes())
+    encryption = serialization.BestAvailableEncryption(CANARY.encode())
+    return pkcs12.serialize_key_and_certificates(b"client", key, cert, None, encryption)  # type: ignore[arg-type]
+
+
+P12 = _p12()
+
+
 @pytest.fixture(autouse=True)
 def secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MY_SECRET", CANARY)
@@ -32,6 +47,7 @@ def secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (tmp_path / "key.pem").write_bytes(pem)
+    (tmp_path / "client.p12").write_bytes(P12)
 
 
 GOOD: dict[str, dict[str, Any]] = {
@@ -46,6 +62,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "azure_credential": {"scope": "api://ours/.default"},
     "bearer_token": {"token": "file:secret", "margin": 5},
     "chain": {"auths": [{"type": "api_key", "key": "env:MY_SECRET"}, {"type": "azure_credential"}]},
+    "client_certificate": {"cert": "file:client.p12", "password": "env:MY_SECRET"},
     "client_credentials": {
         "token_url": TOKEN_URL,
         "client_id": "env:MY_SECRET",
@@ -220,6 +237,8 @@ WRONG: list[tuple[Any, str]] = [
         {**GOOD["client_credentials"], "type": "client_credentials", "extra": {"password": CANARY}},
         r"auth\.extra\.password is a secret",
     ),
+    ({"type": "client_certificate", "cert": "client.p12"}, r"auth\.cert is a secret and must say where it is"),
+    ({"type": "client_certificate", "cert": "file:nope.pem"}, r"auth: ClientCertificate: .*nope\.pem"),
     ({"type": "chain"}, r"auth\.auths must be a list of sign-ins"),
     ({"type": "chain", "auths": []}, r"auth\.auths must be a list of sign-ins"),
     ({"type": "chain", "auths": [{"type": "api_key"}]}, r"auth\.auths\[0\] needs key"),

@@ -62,6 +62,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "azure_credential": _kind("cloud:AzureCredential", code="credential"),
     "bearer_token": _kind("bearer:BearerToken", sources="token"),
     "chain": _kind("chain:Chain"),
+    "client_certificate": _kind("client_certificate:ClientCertificate", sources="cert key password"),
     "client_credentials": _kind("oauth:ClientCredentials", secrets="client_secret"),
     "command_token": _kind("command_token:CommandToken", mappings="env"),
     "device_code": _kind(
@@ -232,9 +233,9 @@ class _Reader:
         found = reference(value, where)
         if found is None:
             return self._itself(value, where)
-        if found.kind == "file":
+        if found.kind == "file" and name != "cert":  # which may be no text
             found.now()  # so that a wrong path is found when it is given
-        if name == "key":  # of a signature: a file is read for each, so that the key may be changed there
+        if name in ("cert", "key"):  # a file is read again when it has changed
             return found.later() if found.kind == "file" else found.now()
         if name == "token":
             return _asked(found) if found.kind != "env" else found.now()
