@@ -194,7 +194,8 @@ def test_verify(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["cert.pem", ("cert.pem",), ("a", "b", "c"), ("a", ""), ("a", None), 5, True])
 def test_client_certificate(value: Any) -> None:
-    said = f"transport_options: client_certificate must be two paths, (certificate, key), not {value!r}."
+    allowed = "two paths, (certificate, key), or an oarlock.auth.ClientCertificate"
+    said = f"transport_options: client_certificate must be {allowed}, not {value!r}."
     assert refusal(transport, "client_certificate", value) == said
 
 
