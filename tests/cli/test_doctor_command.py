@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from doctor_gateway import Answer, Gateway, serving
+from rich.console import Console
 from test_commands import CREW, oarlock
 from typer.testing import CliRunner
 
@@ -22,6 +23,8 @@ from oarlock.cli.doctor.case import Patient, case_of
 from oarlock.cli.doctor.code import code
 from oarlock.cli.doctor.command import run_doctor
 from oarlock.cli.doctor.examine import STEPS
+from oarlock.cli.doctor.report import Examination, Step
+from oarlock.cli.doctor.show import Shown
 from oarlock.cli.doctor.targets import Given, patients
 from oarlock.contract.errors import ConfigurationError
 from oarlock.testing import faults
@@ -157,6 +160,27 @@ class TestOnTheCommandLine:
             said, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (130, "Interrupted.\n")
         assert ("Examining" in said) is (more == [])
+
+    def test_what_was_not_tried_shares_a_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with faults.serve("tls_expired") as server, pytest.raises(SystemExit, match="1"):
+            given = Given(model="m", ca_bundle=Path(server.ca_pem))
+            run_doctor(server.url, given, timeout=10, as_json=False, debug=False)
+        lines = capsys.readouterr().out.splitlines()
+        (failure,) = [line for line in lines if line.startswith("FAILED")]
+        assert failure.startswith("FAILED   tls               The server's certificate (for 127.0.0.1, by trustme")
+        (untried,) = [line for line in lines if line.startswith("skipped  13 steps")]
+        assert "Not tried, since tls failed: sign in, access, base url, model, chat, streaming," in untried
+        assert "Look at: tls." in lines
+
+    def test_one_step_that_was_not_tried(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Shown(Console(width=200)).end(
+            Examination(llm="m", steps=(), requests=0, sign_in_requests=0, code=None)
+        )  # nothing was waiting
+        page = Shown(Console(width=200))
+        page.step(Step(name="chat", outcome="skipped", saw="Not tried, since tls failed.", facts={"blamed": "tls"}))
+        page.step(Step(name="clock", outcome="ok", saw="Well."))
+        shown = capsys.readouterr().out
+        assert "skipped  1 step            Not tried, since tls failed: chat.\nok       clock" in shown
 
     def test_on_a_terminal_it_has_columns_and_colours(
         self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -322,7 +346,7 @@ class TestTargets:
     def test_an_auth_file_in_the_code(self) -> None:
         imports = ("from pathlib import Path", "import yaml", "from oarlock.auth import from_config")
         made = code("m", "https://llm.example.com/v1", auth="from_config(...)", imports=imports)
-        assert made.startswith("import yaml\nfrom pathlib import Path\n\nfrom oarlock import ChatLLM\n")
+        assert made.startswith("from pathlib import Path\n\nimport yaml\n\nfrom oarlock import ChatLLM\n")
 
 
 async def test_async_code_of_a_users_own_is_overheard_too(gateway: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `oarlock demo`, `run`, `chat`."""
+"""The command line: `oarlock demo`, `run`, `chat`, `doctor`, `faults`."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,18 +60,15 @@ def code(
         )
     arguments += [f"{name}={_value(value)}" for name, value in (settings or {}).items()]
     body = "".join(f"    {argument},\n" for argument in arguments)
-    lines = sorted(
-        {"from oarlock import ChatLLM", *imports, *(["import os"] if "os.environ" in body else [])}, key=_order
-    )
-    head = "\n".join(lines)
-    plain = [line for line in lines if not line.startswith("from oarlock")]
-    if plain:
-        head = "\n".join(plain) + "\n\n" + "\n".join(line for line in lines if line not in plain)
-    return f"{head}\n\nllm = ChatLLM(\n{body})"
+    lines = {"from oarlock import ChatLLM", *imports, *(["import os"] if "os.environ" in body else [])}
+    groups = ("\n".join(sorted(line for line in lines if _group(line) == group)) for group in range(3))
+    return "\n\n".join([*filter(None, groups), f"llm = ChatLLM(\n{body})"])
 
 
-def _order(line: str) -> tuple[bool, bool, str]:
-    return line.startswith("from oarlock"), line.startswith("from"), line
+def _group(line: str) -> int:
+    """Return where an import stands: Python's own first, then other packages, then ours."""
+    name = line.split()[1].partition(".")[0]
+    return 2 if name == "oarlock" else 0 if name in sys.stdlib_module_names else 1
 
 
 def _header(name: str, value: str) -> str:

@@ -54,9 +54,9 @@ _PLAN = (
     _planned("json_mode", abilities.json_mode, "chat"),
     _planned("context_window", figures.context_window, "model"),
     _planned("usage", figures.usage, "chat"),
+    _planned("latency", figures.latency, "chat"),
     _planned("rate_limits", figures.rate_limits, "access", http=True),
     _planned("clock", sign_in.clock, "connection", http=True),
-    _planned("latency", figures.latency, "chat"),
 )
 
 STEPS = tuple(step.name for step in _PLAN)
@@ -113,7 +113,7 @@ def _looked(case: Case) -> Iterator[Step]:
         begun = time.monotonic()
         if (culprit := next((broken[name] for name in planned.after if name in broken), None)) is not None:
             broken[planned.name] = culprit
-            step = skipped(f"Not tried, since {culprit.replace('_', ' ')} failed.")
+            step = skipped(f"Not tried, since {culprit.replace('_', ' ')} failed.", blamed=culprit)
         else:
             step = _look(case, planned.look)
             if step.outcome == "failed":

@@ -27,6 +27,7 @@ class Shown:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._untried: list[Step] = []
 
     def begin(self, what: str) -> None:
         """Say what comes, and what it costs."""
@@ -37,25 +38,39 @@ class Shown:
         self._line("")
 
     def step(self, step: Step) -> None:
-        """Show one step."""
-        word, style = _WORDS[step.outcome]
-        name = step.name.replace("_", " ")
+        """Show one step. Those that were not tried wait, to share one line."""
+        if "blamed" in step.facts:
+            self._untried.append(step)
+            return
+        self._show_untried()
+        self._show(_WORDS[step.outcome], step.name.replace("_", " "), step.saw, step.advice)
+
+    def _show_untried(self) -> None:
+        steps, self._untried = self._untried, []
+        if steps:
+            names = ", ".join(step.name.replace("_", " ") for step in steps)
+            count = f"{len(steps)} steps" if len(steps) > 1 else "1 step"
+            self._show(_WORDS["skipped"], count, f"{steps[0].saw.rstrip('.')}: {names}.", "")
+
+    def _show(self, word_and_style: tuple[str, str], name: str, saw: str, advice: str) -> None:
+        word, style = word_and_style
         if not self._console.is_terminal:
-            self._line(f"{word:<8} {name:<{_NAME}} {step.saw}")
-            if step.advice:
-                self._line(f"{'':8} {'':{_NAME}} -> {step.advice}")
+            self._line(f"{word:<8} {name:<{_NAME}} {saw}")
+            if advice:
+                self._line(f"{'':8} {'':{_NAME}} -> {advice}")
             return
         table = Table.grid(padding=(0, 1))
         table.add_column(width=8, style=style)
         table.add_column(width=_NAME)
         table.add_column(ratio=1, overflow="fold")
-        table.add_row(word, name, escape(step.saw), style="dim" if step.outcome == "skipped" else None)
-        if step.advice:
-            table.add_row("", "", f"[{style}]->[/] {escape(step.advice)}")
+        table.add_row(word, name, escape(saw), style="dim" if style == "dim" else None)
+        if advice:
+            table.add_row("", "", f"[{style}]->[/] {escape(advice)}")
         self._console.print(table)
 
     def end(self, examination: Examination) -> None:
         """Say what it comes to, and give the code."""
+        self._show_untried()
         counts = Counter(step.outcome for step in examination.steps)
         said = ", ".join(
             f"{counts[outcome]} {word.lower()}" for outcome, (word, _) in _WORDS.items() if counts[outcome]

@@ -34,7 +34,9 @@ def sign_in(case: Case) -> Step:
     try:
         request = signed(case, plain)
     except Exception as error:  # noqa: BLE001  the boundary to a sign-in of the user's own
-        return failed(f"{case.http.auth!r}: {classify(error, 'The sign-in')}", "")
+        said = f"{classify(error, 'The sign-in')}"
+        name = type(case.http.auth).__name__
+        return failed(said if said.startswith(name) else f"{case.http.auth!r}: {said}")
     fetched = len(case.recorder.exchanges) - before
     if request is None:
         return failed(f"{case.http.auth!r} did not send the request.", "Its flow must yield the request it was given.")
@@ -87,7 +89,7 @@ def _carried(plain: HttpRequest, request: HttpRequest) -> str:
     parts = []
     for name, value in _added(plain, request):
         scheme, space, rest = value.partition(" ")
-        kind = "a JWT" if claims_of(rest or value) is not None else "…"
+        kind = "<JWT>" if claims_of(rest or value) is not None else "…"
         shown = f"{scheme} {kind}" if space and scheme.isalpha() and name.lower() == "authorization" else kind
         parts.append(f"{name}: {shown}")
     queried = [name for name, _ in parse_qsl(urlsplit(request.url).query)]

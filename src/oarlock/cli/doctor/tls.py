@@ -87,7 +87,7 @@ def _shaken(case: Case, context: ssl.SSLContext) -> Step:
     days = (certificate.until - datetime.now(UTC)).days
     own = case.options.identity()
     said = (
-        f"{version}; certificate for {', '.join(certificate.names[:3])} by {certificate.issuer}, good until {facts['until']} "
+        f"{version}; certificate for {', '.join(certificate.names[:3])} by {certificate.issuer}, good until {facts['valid_until']} "
         f"({days} days), checked against {_store(case)}."
     )
     if own is not None:
@@ -201,8 +201,8 @@ def _facts(certificate: Certificate | None) -> dict[str, Any]:
     return {
         "names": list(certificate.names),
         "issuer": certificate.issuer,
-        "since": f"{certificate.since:%Y-%m-%d}",
-        "until": f"{certificate.until:%Y-%m-%d}",
+        "valid_from": f"{certificate.since:%Y-%m-%d}",
+        "valid_until": f"{certificate.until:%Y-%m-%d}",
     }
 
 
