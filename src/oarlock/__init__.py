@@ -32,24 +32,26 @@ if TYPE_CHECKING:
         PermissionDeniedError,
         QuotaExceededError,
         RateLimitError,
-        ReplyTooLarge,
         ResponseFormatError,
         ServerError,
         StepsExhaustedError,
         ToolError,
         TruncatedStream,
     )
+    from oarlock.contract.errors import ReplyTooLarge as ReplyTooLarge  # still here, though not in __all__
     from oarlock.contract.llm import BaseLLM
     from oarlock.contract.reply import Reply, ToolCall, Usage
     from oarlock.contract.request import Request
     from oarlock.llms.chat import ChatLLM
     from oarlock.llms.http import HttpLLM
+    from oarlock.llms.llm import LLM
     from oarlock.llms.local import LocalLLM
     from oarlock.tools import BaseTool, tool
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LLM",
     "Agent",
     "AuthenticationError",
     "BadRequestError",
@@ -76,7 +78,6 @@ __all__ = [
     "QuotaExceededError",
     "RateLimitError",
     "Reply",
-    "ReplyTooLarge",
     "Request",
     "ResponseFormatError",
     "ServerError",
@@ -111,6 +112,7 @@ __getattr__ = lazy_names(
         "EmptyReply": "contract.errors",
         "GuardrailError": "contract.errors",
         "HttpLLM": "llms.http",
+        "LLM": "llms.llm",
         "LLMError": "contract.errors",
         "LLMTimeoutError": "contract.errors",
         "LocalLLM": "llms.local",
