@@ -404,7 +404,11 @@ for number in range(30):
 # Settings.
 
 
-@pytest.mark.parametrize("key", ["", "x", "x" * 44, None, 5, KEY.encode(), KEY[:-4], "ü" * 44])
+@pytest.mark.parametrize(
+    "key",
+    ["", "x", "x" * 44, None, 5, KEY.encode(), KEY[:-4], "ü" * 44],
+    ids=["empty", "short", "long", "none", "number", "bytes", "cut", "umlauts"],  # the key is another in each worker
+)
 def test_keys_that_are_none(key: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"key must be a text from EncryptedFileStore\.new_key") as caught:
         EncryptedFileStore("tokens", key)
