@@ -60,10 +60,16 @@ class ClientCertificate:
         *,
         password: Password | None = None,
     ) -> None:
-        self._cert = _source("cert", cert)
-        self._key = None if key is None else _source("key", key)
-        self._password = _password_source(password)
+        failure = None
+        try:
+            self._cert = _source("cert", cert)
+            self._key = None if key is None else _source("key", key)
+            self._password = _password_source(password)
+        except ConfigurationError as error:
+            failure = without_frames(error)
         del cert, key, password  # tools that report errors show the variables of this frame
+        if failure is not None:
+            raise failure
         self._begin()
 
     def _begin(self) -> None:
@@ -133,7 +139,8 @@ class ClientCertificate:
         return hash(("ClientCertificate", *self._sources()))
 
     def __repr__(self) -> str:
-        return f"ClientCertificate({self._present.name!r})"
+        present = getattr(self, "_present", None)  # there is none while it is built, where an error's report shows it
+        return f"ClientCertificate({'' if present is None else repr(present.name)})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Only where the certificate comes from: copies for elsewhere read it there. A key or password in memory refuses."""
