@@ -299,6 +299,8 @@ class TestTargets:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "from mine import llm" in done.stdout
+        assert "It is asked four small questions at most" in done.stdout
+        assert "It says 8,192 tokens." in done.stdout
 
     @pytest.mark.parametrize("name", ["broken", "settings"])
     def test_a_module_that_fails(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:

@@ -261,7 +261,7 @@ def _advice_for(case: Case, error: LLMError) -> str:
         QuotaExceededError: "The account has nothing left: see its billing.",
         RateLimitError: f"Too many requests or tokens: try later; in a crew, RateLimit keeps to the limits.{wait}",
         LLMTimeoutError: f"Give it more time (--timeout, now {case.timeout:g}), or see why the server is so slow.",
-        ConnectionFailedError: "See the server's log, or that of the gateway before it.",
+        ConnectionFailedError: "Check that the server runs and can be reached; its log may say more.",
         ServerError: f"The fault is the server's: see its log, or its status page.{wait}",
         ResponseFormatError: "It does not speak the OpenAI chat format there: write a subclass of HttpLLM.",
         AuthenticationError: "Check that the key or token is valid and not expired, and the form of its header.",

@@ -54,7 +54,7 @@ def _shown(
     patient: Patient, given: Given, timeout: float | None, on_exchange: Callable[[str], None] | None
 ) -> Examination:
     page = Shown(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
-    page.begin(patient.name)
+    page.begin(patient)
     examination = _examined(patient, given, timeout, page.step, on_exchange)
     page.end(examination)
     return examination

@@ -28,6 +28,8 @@ _WINDOW = (
 def context_window(case: Case) -> Step:
     """Compare the context window that the LLM assumes with what the endpoint says of the model."""
     assumed = case.llm.get_context_window_size()
+    if case.http is None:
+        return fine(f"It says {assumed:,} tokens.", assumed=assumed)
     told = _told((case.models or {}).get(case.llm.model, {}))
     if told is None:
         return skipped(f"The endpoint does not tell; the LLM assumes {assumed:,} tokens.", assumed=assumed)

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from oarlock.cli.doctor.case import Patient
 from oarlock.cli.doctor.examine import MOST_REQUESTS
 from oarlock.cli.doctor.report import Examination, Outcome, Step
+from oarlock.llms.http import HttpLLM
 
 __all__ = ["Shown"]
 
@@ -29,12 +31,14 @@ class Shown:
         self._console = console
         self._untried: list[Step] = []
 
-    def begin(self, what: str) -> None:
+    def begin(self, patient: Patient) -> None:
         """Say what comes, and what it costs."""
-        self._line(f"Examining {what}")
-        self._line(
-            f"At most {MOST_REQUESTS} small requests, each sent once, and those of the sign-in; nothing else is contacted."
-        )
+        self._line(f"Examining {patient.name}")
+        if isinstance(patient.llm._bare()[0], HttpLLM):  # noqa: SLF001
+            said = f"At most {MOST_REQUESTS} small requests, each sent once, and those of the sign-in; nothing else is contacted."
+        else:
+            said = "It is asked four small questions at most; where they go is up to its own code."
+        self._line(said)
         self._line("")
 
     def step(self, step: Step) -> None:
@@ -75,9 +79,10 @@ class Shown:
         said = ", ".join(
             f"{counts[outcome]} {word.lower()}" for outcome, (word, _) in _WORDS.items() if counts[outcome]
         )
+        sent = f"; {examination.requests} requests" if examination.requests or examination.sign_in_requests else ""
         aside = f" and {examination.sign_in_requests} for the sign-in" if examination.sign_in_requests else ""
         self._line("")
-        self._line(f"{said}; {examination.requests} requests{aside}.")
+        self._line(f"{said}{sent}{aside}.")
         if examination.ok:
             self._line("All that it claims works.", "green")
         else:
