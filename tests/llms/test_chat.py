@@ -251,17 +251,16 @@ def test_a_redirect_keeps_its_status_and_only_redirects_are_called_so(transport,
     ("said", "shown"), [("Too warm", "warm."), ("Too warm.", "warm."), ("What is that?", "that?"), ("No!", "No!")]
 )
 def test_what_an_endpoint_says_ends_in_one_full_stop(said, shown):
-    with LoopbackEndpoint([Status(400, body={"error": {"message": said}})]) as endpoint:
-        with pytest.raises(BadRequestError) as caught:
-            ChatLLM("m", endpoint.url).call("Hi")
+    refusal = Status(400, body={"error": {"message": said}})
+    with LoopbackEndpoint([refusal]) as endpoint, pytest.raises(BadRequestError) as caught:
+        ChatLLM("m", endpoint.url).call("Hi")
     assert str(caught.value).endswith(shown)
 
 
 @pytest.mark.parametrize("policies", [(), None])
 def test_an_error_says_how_long_the_call_took(ask_anyhow, policies):
-    with LoopbackEndpoint([Status(400)]) as endpoint:
-        with pytest.raises(BadRequestError) as caught:
-            ask_anyhow(ChatLLM("m", endpoint.url, policies=policies))
+    with LoopbackEndpoint([Status(400)]) as endpoint, pytest.raises(BadRequestError) as caught:
+        ask_anyhow(ChatLLM("m", endpoint.url, policies=policies))
     assert 0 < caught.value.elapsed < 30
     assert caught.value.attempts == 1
 

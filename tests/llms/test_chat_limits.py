@@ -16,14 +16,16 @@ from oarlock import (
     ConfigurationError,
     HttpLLM,
     LLMTimeoutError,
+    RateLimitError,
     Reply,
+    ServerError,
     TruncatedStream,
 )
 from oarlock.contract.errors import ContentFilterError, RefusalError, ReplyTooLarge, TruncatedReply
 from oarlock.policies import Deadline
 from oarlock.testing import Answer, Hang, LoopbackEndpoint, Raw, Status
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n"
+HEAD = b"HTTP/1.1 %s\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n"
 PIECE = b'data: {"choices":[{"index":0,"delta":{"content":"Hel"}}]}\n\n'
 END = b'data: {"choices":[{"index":0,"delta":{"content":"lo"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 
@@ -52,8 +54,10 @@ def read(request: pytest.FixtureRequest) -> Callable[[Any], str]:
 class Dripping:
     """A server that sends `first`, then `again` every few milliseconds as long as somebody listens, and never ends."""
 
-    def __init__(self, first: bytes, again: bytes, media: bytes = b"text/event-stream") -> None:
-        self._parts = HEAD % media, first, again
+    def __init__(
+        self, first: bytes, again: bytes, media: bytes = b"text/event-stream", status: bytes = b"200 OK"
+    ) -> None:
+        self._parts = HEAD % (status, media), first, again
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._over = threading.Event()
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
@@ -144,6 +148,24 @@ def test_a_stream_that_the_deadline_cuts_says_so(transport, read):
         with pytest.raises(LLMTimeoutError, match=r"call's deadline passed, 0\.4 s after .* \(deadline\)") as caught:
             read(llm)
     assert "(timeout)" not in str(caught.value)
+
+
+def test_an_errors_body_is_not_waited_for_long(transport, read):
+    with Dripping(b"No model", b" is ready", b"text/plain", b"503 Unavailable") as server:
+        llm = ChatLLM("gpt-x", server.url, transport=transport, timeout=60, policies=())
+        with pytest.raises(ServerError, match=r"HTTP 503: No model is ready.*… Its body had not ended") as caught:
+            read(llm)
+        assert caught.value.retryable
+
+
+@pytest.mark.parametrize("ask", [read_blocking, read_async, lambda llm: llm.call("Hi")])
+def test_an_error_that_cannot_be_unpacked_keeps_its_class(transport, ask):
+    garbage = Status(429, body="garbage", headers={"content-encoding": "gzip", "retry-after": "3"})
+    with LoopbackEndpoint([garbage]) as endpoint, pytest.raises(RateLimitError) as caught:
+        ask(ChatLLM("gpt-x", endpoint.url, transport=transport, policies=()))
+    assert caught.value.retry_after == 3
+    assert "HTTP 429" in str(caught.value)
+    assert "sent a body that is not valid gzip" in str(caught.value)
 
 
 def test_no_headers_are_no_first_event(transport, read):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import tracemalloc
 import zlib
 
@@ -102,6 +103,45 @@ def test_an_unfinished_compressed_body_is_a_cut_one(caller, serve):
     server = serve(lambda peer: peer.answer(gzip.compress(bytes(1000))[:-9], b"content-encoding: gzip"))
     with pytest.raises(ConnectionFailedError, match="cut its gzip body"):
         caller.send(server.request())
+
+
+BROKEN = {
+    "in no encoding that was offered": (b"xx", b"br", b"", "encoded as 'br'"),
+    "garbage": (b"not gzip", b"gzip", b"", "not valid gzip"),
+    "cut within": (gzip.compress(b"Slow down")[:-8], b"gzip", b"Slow down", "cut its gzip body"),
+    "cut": (b"Slow down", b"identity", b"Slow down", "cut its answer|before the end|closed or broke"),
+}
+
+
+@pytest.mark.parametrize(("data", "encoding", "came", "why"), BROKEN.values(), ids=BROKEN)
+def test_an_error_keeps_its_status_whatever_its_body_is(caller, serve, data, encoding, came, why):
+    if (caller.kind, caller.colour, encoding) == ("reqwest", "blocking", b"identity"):
+        pytest.skip("pyreqwest's blocking client gives headers and a small body in one step")
+
+    def script(peer):
+        length = len(data) + 5 * (encoding == b"identity")
+        peer.send(b"HTTP/1.1 503 No\r\ncontent-length: %d\r\ncontent-encoding: %s\r\n\r\n" % (length, encoding))
+        peer.send(data)
+        peer.cut()
+
+    answer = caller.send(serve(script).request())
+    assert (answer.status, answer.body) == (503, came)
+    assert re.search(why, answer.body_error)
+
+
+def test_an_encoding_of_nothing_is_no_matter(caller, serve):
+    answer = caller.send(serve(lambda peer: peer.answer(b"", b"content-encoding: br", status=b"503 No")).request())
+    assert (answer.status, answer.body, answer.body_error) == (503, b"", "")
+
+
+def test_the_body_of_an_error_is_not_waited_for_long(caller, serve):
+    if (caller.kind, caller.colour) == ("reqwest", "blocking"):
+        pytest.skip("pyreqwest's blocking reads end with the request only")
+    server = serve(lambda peer: (peer.send(b"HTTP/1.1 503 No\r\ncontent-length: 100000\r\n\r\n"), peer.drip(b"x")))
+    answer = caller.send(server.request())
+    assert answer.status == 503
+    assert set(answer.body) == set(b"x")
+    assert answer.body_error == "Its body had not ended 1 s after its headers."
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"500 Oops"])

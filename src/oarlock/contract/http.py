@@ -96,8 +96,16 @@ _replaced = replacer(HttpRequest)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """One HTTP response whose body has been read whole, and decompressed."""
+    """One HTTP response whose body has been read, and decompressed.
+
+    Attributes:
+        status: such as 200.
+        headers: its header fields.
+        body: the whole of it; of an error (a status of 400 or more) perhaps only what came in time.
+        body_error: why an error's body is not whole, as a sentence; `""` if it is. The status tells enough.
+    """
 
     status: int
     headers: Headers = field(default_factory=Headers)
     body: bytes = field(default=b"", repr=False)
+    body_error: str = ""

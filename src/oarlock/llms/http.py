@@ -281,7 +281,8 @@ class HttpLLM(BaseLLM, abstract=True):
             )
         said, code = error_message(status, response.body, response.headers)
         hint = self._hint(runtime, status)
-        message = f"{where} answered HTTP {status}: {_sentence(said)}{f' {hint}' if hint else ''}"
+        further = "".join(f" {sentence}" for sentence in (response.body_error, hint) if sentence)
+        message = f"{where} answered HTTP {status}: {_sentence(said)}{further}"
         now = runtime.time()
         error = error_for_status(status, message, code=code, headers=response.headers, wall_time=now)
         raise with_hint(error, response.headers, now)

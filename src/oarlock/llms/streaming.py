@@ -9,6 +9,7 @@ from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.llms.http import timed_out_at
 from oarlock.runtime import Runtime
 from oarlock.transport import ResponseStream
+from oarlock.transport.body import ERROR_BODY_SECONDS, body_error
 
 if TYPE_CHECKING:
     from oarlock.llms.chat import ChatLLM
@@ -49,8 +50,8 @@ class OpenAnswer:
         timed = timed_out_at(request, self._limit(), self._runtime)
         stream: ResponseStream = await self._in_time(self._transport.open, self._transport.aopen, timed)
         self._stream = stream
-        body = await self.read_all(_MAX_ERROR_BODY) if stream.status >= 400 else b""
-        self.response = HttpResponse(status=stream.status, headers=stream.headers, body=body)
+        body, problem = await self._read_error() if stream.status >= 400 else (b"", "")
+        self.response = HttpResponse(status=stream.status, headers=stream.headers, body=body, body_error=problem)
         return self.response
 
     def heard(self) -> None:
@@ -90,13 +91,29 @@ class OpenAnswer:
         chunk: bytes = await self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
         return chunk
 
-    async def read_all(self, limit: int | None = None) -> bytes:
-        """Return the body, up to about `limit` bytes of it (the transport caps it in any case)."""
-        pieces, size = [], 0
-        while (limit is None or size < limit) and (piece := await self.read()):
+    async def read_all(self) -> bytes:
+        """Return the body, which the transport caps."""
+        pieces = []
+        while piece := await self.read():
             pieces.append(piece)
-            size += len(piece)
         return b"".join(pieces)
+
+    async def _read_error(self) -> tuple[bytes, str]:
+        """Return what comes of an error's body in a second, and why that is not all of it."""
+        assert self._stream is not None
+        until = min(self._limit(), self._runtime.now() + ERROR_BODY_SECONDS)
+        pieces, size = [], 0
+        try:
+            while size < _MAX_ERROR_BODY and (left := until - self._runtime.now()) > 0:
+                piece = await self._runtime.invoke(self._stream.read_chunk, self._stream.aread_chunk, left)
+                if not piece:
+                    return b"".join(pieces), ""
+                pieces.append(piece)
+                size += len(piece)
+            problem = "" if size >= _MAX_ERROR_BODY else body_error(TimeoutError())
+        except LLMError as error:
+            problem = body_error(error)
+        return b"".join(pieces), problem
 
     async def read_out(self) -> None:
         """Read what follows the end of the answer, as long as it is soon over."""

@@ -10,7 +10,10 @@ from oarlock.contract.errors import ConnectionFailedError, ReplyTooLarge, Respon
 from oarlock.contract.http import Headers
 from oarlock.transport.naming import endpoint
 
-__all__ = ["Body", "check_headers", "content_decoder"]
+__all__ = ["ERROR_BODY_SECONDS", "Body", "body_error", "check_headers", "content_decoder"]
+
+ERROR_BODY_SECONDS = 1.0
+"""How long the body of an error (a status of 400 or more) may take after its headers: the status tells enough."""
 
 # One step of decompression: a bomb of 1:1000 yields at most this much before the cap is looked at again.
 STEP = 64 * 1024
@@ -73,8 +76,7 @@ class _Inflate:
 def content_decoder(headers: Headers, where: str) -> _Decoder | None:
     """Return what undoes the response's `content-encoding`, `None` where there is nothing to undo.
 
-    Raises:
-        ResponseFormatError: an encoding other than gzip and deflate, or several on top of each other.
+    An encoding other than gzip and deflate, or several on top of each other, is a `ResponseFormatError` at the first data.
     """
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in {"", "identity"}:
@@ -83,9 +85,27 @@ def content_decoder(headers: Headers, where: str) -> _Decoder | None:
         return _Inflate("gzip", where)
     if encoding == "deflate":
         return _Inflate("deflate", where)
-    raise ResponseFormatError(
-        f"{where} sent a body encoded as {encoding[:40]!r}; only gzip and deflate are understood."
-    )
+    return _Unknown(encoding, where)
+
+
+class _Unknown:
+    """Refuses a body in an encoding that is not understood, if there is one."""
+
+    __slots__ = ("_encoding", "_where")
+
+    def __init__(self, encoding: str, where: str) -> None:
+        self._encoding = encoding
+        self._where = where
+
+    def feed(self, data: bytes, room: int) -> list[bytes]:
+        if not data:
+            return []
+        raise ResponseFormatError(
+            f"{self._where} sent a body encoded as {self._encoding[:40]!r}; only gzip and deflate are understood."
+        )
+
+    def finish(self) -> None:
+        """There was nothing."""
 
 
 class Body:
@@ -129,8 +149,15 @@ class Body:
 
     def finish(self) -> None:
         """Check that a compressed body is whole; call it at the end of the raw body."""
-        if self._decoder is not None:
+        if self._decoder is not None and not self.full:
             self._decoder.finish()
+
+
+def body_error(error: Exception) -> str:
+    """Return in a sentence why the body of an error answer is not whole."""
+    if isinstance(error, TimeoutError):
+        return f"Its body had not ended {ERROR_BODY_SECONDS:g} s after its headers."
+    return str(error)
 
 
 def check_headers(headers: Headers, cap: int, url: str) -> None:

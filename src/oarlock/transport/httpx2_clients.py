@@ -34,7 +34,7 @@ class Deadline:
     """The time by which the calling thread's exchange must be over: a context around blocking I/O.
 
     httpx2 limits one read; a server that drips a byte a second never reaches that. Here the limit of each read is what is
-    left of the whole.
+    left of the whole. Of several around each other the earliest holds.
     """
 
     __slots__ = ("_outer", "_until")
@@ -44,7 +44,7 @@ class Deadline:
 
     def __enter__(self) -> None:
         self._outer = getattr(_held, "until", None)
-        _held.until = self._until
+        _held.until = self._until if self._outer is None else min(self._outer, self._until or self._outer)
 
     def __exit__(self, *_: object) -> None:
         _held.until = self._outer

@@ -10,7 +10,7 @@ from typing import Any
 from oarlock.contract.errors import ConfigurationError, OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret
-from oarlock.transport.body import Body, check_headers, too_large
+from oarlock.transport.body import ERROR_BODY_SECONDS, Body, body_error, check_headers, too_large
 from oarlock.transport.failures import limit_of, unsendable
 from oarlock.transport.httpx2_clients import Clients, Deadline, check_time, spoil_if_more_came
 from oarlock.transport.httpx2_errors import translate
@@ -61,7 +61,7 @@ class Httpx2Transport:
             with Deadline(limit_of(request)):
                 stream = self._begin(request, limit_of(request))
                 try:
-                    return HttpResponse(status=stream.status, headers=stream.headers, body=stream.read_all())
+                    return stream.read_all()
                 finally:
                     stream.close()
         except Exception as error:  # noqa: BLE001  httpx2 raises builtin errors too; all are translated
@@ -74,7 +74,7 @@ class Httpx2Transport:
             async with asyncio_timeout(limit_of(request)):
                 stream = await self._abegin(request)
                 try:
-                    return HttpResponse(status=stream.status, headers=stream.headers, body=await stream.aread_all())
+                    return await stream.aread_all()
                 finally:
                     await stream.aclose()
         except Exception as error:  # noqa: BLE001  httpx2 raises builtin errors too; all are translated
@@ -186,19 +186,37 @@ class Httpx2Stream:
             raise too_large(where, "body", "max_body", cap)
         self._body = Body(self.headers, cap=cap, cut=cut, where=where)
 
-    def read_all(self) -> bytes:
-        """Return the whole body, within the deadline of the thread."""
+    def read_all(self) -> HttpResponse:
+        """Return the response with its whole body, within the deadline of the thread."""
         pieces: list[bytes] = []
-        while piece := self._next():
-            pieces.append(piece)
-        return b"".join(pieces)
+        problem = ""
+        if self.status >= 400:
+            self._limits["read"] = ERROR_BODY_SECONDS
+        try:
+            with Deadline(ERROR_BODY_SECONDS if self.status >= 400 else None):
+                while piece := self._next():
+                    pieces.append(piece)
+        except Exception as error:  # noqa: BLE001  translated, or raised again
+            problem = self._body_error(error)
+        return HttpResponse(status=self.status, headers=self.headers, body=b"".join(pieces), body_error=problem)
 
-    async def aread_all(self) -> bytes:
-        """Return the whole body."""
+    async def aread_all(self) -> HttpResponse:
+        """Return the response with its whole body."""
         pieces: list[bytes] = []
-        while piece := await self._anext():
-            pieces.append(piece)
-        return b"".join(pieces)
+        problem = ""
+        try:
+            async with asyncio_timeout(ERROR_BODY_SECONDS if self.status >= 400 else None):
+                while piece := await self._anext():
+                    pieces.append(piece)
+        except Exception as error:  # noqa: BLE001  translated, or raised again
+            problem = self._body_error(error)
+        return HttpResponse(status=self.status, headers=self.headers, body=b"".join(pieces), body_error=problem)
+
+    def _body_error(self, error: Exception) -> str:
+        """Return why the body of an error answer is not whole; with a good status that is raised."""
+        if self.status < 400:
+            raise error
+        return body_error(translate(error, self._request, self._options, ERROR_BODY_SECONDS))
 
     def read_chunk(self, timeout: float | None) -> bytes:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""

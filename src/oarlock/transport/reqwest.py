@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
-from oarlock.transport.body import Body, check_headers, too_large
+from oarlock.transport.body import ERROR_BODY_SECONDS, Body, body_error, check_headers, too_large
 from oarlock.transport.failures import limit_of
 from oarlock.transport.interrupts import in_main_thread, interrupts
 from oarlock.transport.naming import endpoint
@@ -82,9 +82,14 @@ class ReqwestTransport:
             body = new_body(request, status, headers, self.options)
             read = response.body_reader.read_chunk
             pieces: list[bytes] = []
-            while not body.full and (chunk := read()) is not None:
-                pieces.append(body.feed(chunk.to_bytes()))
-            return _assemble(status, headers, body, pieces)
+            problem = ""
+            try:
+                while not body.full and (chunk := read()) is not None:
+                    pieces.append(body.feed(chunk.to_bytes()))
+                body.finish()
+            except Exception as error:  # noqa: BLE001  translated, or raised again
+                problem = self._body_error(error, request, status)
+            return HttpResponse(status=status, headers=headers, body=b"".join(pieces), body_error=problem)
         finally:
             exchange.__exit__(None, None, None)
 
@@ -98,20 +103,32 @@ class ReqwestTransport:
 
     async def _aexchange(self, request: HttpRequest) -> HttpResponse:
         seconds = limit_of(request)
-        async with _prepare(self._clients.asynchronous(seconds), request, seconds) as response:
+        async with _prepare(self._clients.asynchronous(seconds), request, seconds, prefetch=0) as response:
             status = response.status
             headers = read_headers(response, request, self.options)
-            if self._is_here(response, request, status):
+            if status < 400 and self._is_here(response, request, status):
                 return HttpResponse(status=status, headers=headers, body=(await response.bytes()).to_bytes())
             body = new_body(request, status, headers, self.options)
             read = response.body_reader.read_chunk
             pieces: list[bytes] = []
-            while not body.full and (chunk := await read()) is not None:
-                pieces.append(body.feed(chunk.to_bytes()))
-            return _assemble(status, headers, body, pieces)
+            problem = ""
+            try:
+                async with asyncio_timeout(ERROR_BODY_SECONDS if status >= 400 else None):
+                    while not body.full and (chunk := await read()) is not None:
+                        pieces.append(body.feed(chunk.to_bytes()))
+                body.finish()
+            except Exception as error:  # noqa: BLE001  translated, or raised again
+                problem = self._body_error(error, request, status)
+            return HttpResponse(status=status, headers=headers, body=b"".join(pieces), body_error=problem)
+
+    def _body_error(self, error: Exception, request: HttpRequest, status: int) -> str:
+        """Return why the body of an error answer is not whole; with a good status that is raised."""
+        if status < 400:
+            raise error
+        return body_error(translate(error, request, self.options, request.timeout))
 
     def _is_here(self, response: Any, request: HttpRequest, status: int) -> bool:
-        """Whether the body has come along with the headers, small and plain; refuses one that says it is too large."""
+        """Whether the body can be had in one step, since it is small and plain; refuses one that says it is too large."""
         length = response.get_header("content-length")
         if length is None or response.get_header("content-encoding") is not None or not length.isdecimal():
             return False
@@ -268,9 +285,3 @@ def _readable(fields: Any) -> list[tuple[str, str]]:
         except ValueError:  # bytes beyond ASCII, which HTTP has made obsolete; nothing of ours reads them
             continue
     return pairs
-
-
-def _assemble(status: int, headers: Headers, body: Body, pieces: list[bytes]) -> HttpResponse:
-    if not body.full:
-        body.finish()
-    return HttpResponse(status=status, headers=headers, body=b"".join(pieces))
