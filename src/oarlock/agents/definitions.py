@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from oarlock.agents.located import Located
 from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
 from oarlock.contract.llm import BaseLLM
 from oarlock.tools import BaseTool, tools_by_name
@@ -29,8 +30,10 @@ def checked(later: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
         @functools.wraps(generated)
         def __init__(self: T, *args: Any, **given: Any) -> None:  # noqa: N807
             if args or not (shape.required <= given.keys() <= shape.known):
-                given = shape.settle(args, given)
-            generated(self, **given)
+                given, config = shape.settle(args, given)
+                _build(generated, self, shape.with_llms(given), config)
+            else:
+                generated(self, **shape.with_llms(given))
 
         setattr(cls, "__init__", __init__)  # noqa: B010
         return cls
@@ -47,9 +50,17 @@ class _Shape:
         fields = [field for field in dataclasses.fields(cls) if field.init]
         self.known = frozenset(field.name for field in fields)
         self.required = frozenset(field.name for field in fields if _is_required(field))
+        self.llms = [name for name in ("llm", "manager_llm", "function_calling_llm") if name in self.known]
 
-    def settle(self, args: tuple[Any, ...], given: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments without those that only switch off what is not there.
+    def with_llms(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments with LLMs in the place of their names, such as `"openai/gpt-4o"`."""
+        for name in self.llms:
+            if isinstance(given.get(name), str):
+                given = {**given, name: llm_named(f"{self.name}({name}={given[name]!r})", given[name])}
+        return given
+
+    def settle(self, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
+        """Return the arguments without those that only switch off what is not there, and the `config` they came from.
 
         Raises:
             ConfigurationError: an argument is unknown, missing, positional, or asks for what is not there yet.
@@ -57,6 +68,7 @@ class _Shape:
         if args:
             first = min(self.required)
             raise ConfigurationError(f"{self.name} takes keyword arguments only, such as {self.name}({first}=...).")
+        given, config = self._with_config(given)
         for name in given.keys() & self.later.keys():
             if given[name] not in (self.later[name], None):
                 raise ConfigurationError(
@@ -66,8 +78,40 @@ class _Shape:
         if unknown := rest.keys() - self.known:
             raise misspelt(self.name, sorted(unknown), [*self.known, *self.later])
         if missing := sorted(self.required - rest.keys()):
-            raise ConfigurationError(f"{self.name} needs {' and '.join(f'{name}=...' for name in missing)}.")
-        return rest
+            needed = f"{self.name} needs {' and '.join(f'{name}=...' for name in missing)}."
+            raise ConfigurationError(needed if config is None else f"{_place(config)}: {needed}")
+        return rest, config
+
+    def _with_config(self, given: dict[str, Any]) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
+        """Return the arguments joined with those in `config`, a mapping; one that is given itself wins."""
+        config = given.get("config")
+        if config is None:
+            return {name: value for name, value in given.items() if name != "config"}, None
+        if not isinstance(config, Mapping) or not all(isinstance(name, str) for name in config):
+            raise ConfigurationError(
+                f"{self.name}: config must be a mapping of argument names, not a {type(config).__name__}."
+            )
+        if unknown := [name for name in config if name not in self.known and name not in self.later]:
+            where = _place(config, unknown[0])
+            raise misspelt(f"{where}: {self.name}", unknown, [*self.known, *self.later])
+        own = {name: value for name, value in given.items() if name != "config" and value is not None}
+        return {**config, **own}, config
+
+
+def _build(
+    generated: Callable[..., None], one: object, given: dict[str, Any], config: Mapping[str, Any] | None
+) -> None:
+    """Build an object, naming the place of its `config`, where it has one, if something is wrong."""
+    try:
+        generated(one, **given)
+    except ConfigurationError as error:
+        if config is None:
+            raise
+        raise ConfigurationError(f"{_place(config)}: {error}") from None
+
+
+def _place(config: Mapping[str, Any], name: str | None = None) -> str:
+    return config.place(name) if isinstance(config, Located) else "config"
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:
@@ -83,6 +127,20 @@ def text(owner: str, name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{owner}: {name} must be a non-empty text, not {value!r}.")
     return value
+
+
+def llm_named(where: str, name: str) -> BaseLLM:
+    """Return the LLM of a name such as `"openai/gpt-4o"`.
+
+    Raises:
+        ConfigurationError: there is none; nothing is ever put in its place.
+    """
+    from oarlock import LLM  # by its root name: agents know no LLM but the contract
+
+    try:
+        return LLM(name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{where}: {str(error).removeprefix('LLM: ')}") from None
 
 
 def check_llm(owner: str, name: str, llm: object) -> None:
