@@ -31,7 +31,7 @@ def lambda_tool(text: str) -> str:
         (lambda: Agent(goal="G", backstory="B"), "Agent needs role=..."),
         (lambda: Agent(role=" ", goal="G"), "role must be a non-empty text, not ' '"),
         (lambda: Agent(role="R", goal=3), "Agent 'R': goal must be a non-empty text, not 3"),
-        (lambda: Agent(**GOOD_AGENT, llm="gpt-4"), "llm must be an LLM object, and is 'gpt-4'. Use ChatLLM("),
+        (lambda: Agent(**GOOD_AGENT, llm="gpt-4"), "Agent(llm='gpt-4'): 'gpt-4' names no provider. Write 'provider/model'"),
         (
             lambda: Agent(**GOOD_AGENT, llm=ScriptedLLM),
             "llm is the class ScriptedLLM; pass an object: ScriptedLLM(...)",
@@ -56,7 +56,7 @@ def lambda_tool(text: str) -> str:
         (lambda: Crew(tasks=[Task(description="D")]), "task 'D' has no agent. Pass Task(agent=...)"),
         (lambda: Crew(tasks=[_task()], process="parallel"), "process must be Process.sequential, not 'parallel'"),
         (lambda: Crew(tasks=[_task()], process=Process.hierarchical), "hierarchical is not supported by this version"),
-        (lambda: Crew(tasks=[_task()], manager_llm="gpt-4"), "manager_llm must be an LLM object"),
+        (lambda: Crew(tasks=[_task()], manager_llm="gpt-4"), "Crew(manager_llm='gpt-4'): 'gpt-4' names no provider"),
         (lambda: Crew(tasks=[_task()], planning=True), "not supported by this version"),
         (lambda: Crew(tasks=[_task()], proces=1), "Did you mean 'process'?"),
         (lambda: Crew(tasks=[(same := _task()), same]), "stands in the list twice"),
