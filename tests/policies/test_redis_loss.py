@@ -337,7 +337,8 @@ def test_what_is_no_redis_that_we_can_use(data: bytes, words: str) -> None:
 
 
 def test_a_strange_answer_to_the_script_is_told() -> None:
-    with answering(b"+OK\r\n+OK\r\n") as url, pytest.raises(ConnectionFailedError, match="not answer as a Redis does"):
+    told = "not answer as a Redis does|Connection not ready"  # the client may see first that there is more to read
+    with answering(b"+OK\r\n+OK\r\n") as url, pytest.raises(ConnectionFailedError, match=told):
         echo(RateLimit(600, store=f"{url}?protocol=2", key="a", store_timeout=1)).call("Hi")
 
 
