@@ -571,8 +571,8 @@ def test_nothing_stays_open(pair: tuple[bytes, bytes]) -> None:
         pytest.skip("this system does not show open files")
     auth = ClientCertificate(*pair)
     gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         ClientCertificate(*pair)
         auth.latest()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
