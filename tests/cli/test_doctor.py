@@ -19,7 +19,7 @@ from oarlock.auth import ApiKey, BearerToken, ClientCredentials, Headers
 from oarlock.cli.doctor.case import LONGEST_ANSWER, Patient, case_of
 from oarlock.cli.doctor.examine import MOST_REQUESTS, STEPS, examine
 from oarlock.cli.doctor.figures import latency
-from oarlock.cli.doctor.network import plain_http
+from oarlock.cli.doctor.network import connection, plain_http
 from oarlock.cli.doctor.report import Examination
 from oarlock.policies import Retry
 from oarlock.testing import JwtIssuer, faults
@@ -139,6 +139,16 @@ class TestTheWayThere:
         assert "no answer within 0.3 s" in said
         assert "firewall" in said
 
+    def test_one_of_two_addresses_refuses(self) -> None:
+        with serving(Gateway()) as gateway, faults.serve("refused") as server:
+            case = case_of(Patient(llm=ChatLLM("gpt-x", gateway.url)))
+            ports = [int(url.split(":")[2].removesuffix("/v1")) for url in (server.url, gateway.url)]
+            case.addresses = [(socket.AF_INET, ("127.0.0.1", port)) for port in ports]
+            step = connection(case)
+        assert step.outcome == "warning"
+        assert "not every address does" in step.saw
+        assert case.reached == case.addresses[1]
+
     def test_one_of_two_addresses_works(self) -> None:
         with serving(Gateway()) as gateway:
             port = gateway.url.rpartition(":")[2].removesuffix("/v1")
@@ -180,6 +190,11 @@ class TestProxies:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
         found = look("https://llm.example.invalid/v1")
         assert "--proxy env" in only_failure(found, "dns")
+
+    def test_one_that_makes_no_sense_harms_nothing_unused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+        with serving(Gateway()) as gateway:
+            assert look(gateway.url).ok
 
     def test_no_proxy_is_heeded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -248,6 +263,11 @@ class TestSignIn:
         assert "HTTP 401: Incorrect API key provided." in said
         assert "--api-key-header x-api-key" in said
         assert "The server asks for: Bearer, realm llm." in said
+
+    def test_a_wrong_token(self) -> None:
+        with serving(Gateway(token="another")) as gateway:
+            said = only_failure(look(gateway.url, auth=BearerToken("not.a.jwt-after-all")), "access")
+        assert "its issuer, audience and scopes" in said
 
     def test_a_key_in_the_wrong_header(self) -> None:
         with serving(Gateway(token=KEY, header="x-api-key")) as gateway:

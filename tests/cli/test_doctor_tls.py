@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_doctor import look, only_failure
 
+from oarlock.auth import ClientCertificate
 from oarlock.cli.doctor.certificate import read_certificate
 from oarlock.cli.doctor.report import Examination
 from oarlock.testing import faults
@@ -123,6 +124,14 @@ class TestClientCertificates:
         with serving(Gateway(), authority.server("127.0.0.1", clients=True)) as gateway:
             found = at(gateway, authority.pem, client_certificate=authority.client(trustme.CA()))
         assert "does not accept the client certificate" in only_failure(found, "tls")
+
+    def test_one_that_is_the_sign_in(self, authority: Authority) -> None:
+        with serving(Gateway(), authority.server("127.0.0.1", clients=True)) as gateway:
+            auth = ClientCertificate(*map(Path, authority.client()))
+            found = look(gateway.url, auth=auth, transport_options={"verify": authority.pem})
+        assert found.ok, found.failures
+        assert "It is shown the client certificate of" in found["tls"].saw
+        assert "a cookie or certificate may do" in found["sign_in"].saw
 
     def test_tls_1_2_demands_it_in_the_handshake(self, authority: Authority) -> None:
         context = authority.server("127.0.0.1", clients=True)

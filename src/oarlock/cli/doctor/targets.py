@@ -170,8 +170,6 @@ def _in_crew(path: Path, given: Given) -> list[Patient]:
     crew = load_crew(path)
     found = [crew.manager_llm, *(agent.llm for agent in crew.agents)]
     llms = list({id(llm): llm for llm in found if llm is not None}.values())
-    if not llms:
-        raise ConfigurationError(f"{path} names no llm.")
     return [Patient(llm=llm, streams=given.streaming) for llm in llms]
 
 
