@@ -42,7 +42,6 @@ def lambda_tool(text: str) -> str:
         (lambda: Agent(**GOOD_AGENT, tools=["search"]), "Agent 'R': "),
         (lambda: Agent(**GOOD_AGENT, tools=[one_tool, tool("one_tool")(lambda_tool)]), "one_tool"),
         (lambda: Agent(**GOOD_AGENT, memory=True), "Agent(memory=True) is not supported by this version"),
-        (lambda: Agent(**GOOD_AGENT, allow_delegation=True), "not supported by this version"),
         (lambda: Task(description=""), "description must be a non-empty text"),
         (lambda: Task(expected_output="x"), "Task needs description=..."),
         (lambda: Task(description="D", agnet=None), "Did you mean 'agent'?"),
@@ -60,7 +59,7 @@ def lambda_tool(text: str) -> str:
         (lambda: Crew(tasks=[_task()], planning=True), "not supported by this version"),
         (lambda: Crew(tasks=[_task()], proces=1), "Did you mean 'process'?"),
         (lambda: Crew(tasks=[(same := _task()), same]), "stands in the list twice"),
-        (lambda: Crew(tasks=[_task(context=[_task()])]), "which is not among the tasks before it"),
+        (lambda: Crew(tasks=[_task(context=[_task()])]), "which is not among the crew's tasks. Add it to tasks"),
     ],
 )
 def test_a_wrong_argument_is_told_at_once(build, message):

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.console import listener
+from oarlock.agents.crew_run import run_crew
 from oarlock.agents.definitions import check_budget, check_llm, checked
+from oarlock.agents.graph import Order
 from oarlock.agents.outputs import CrewOutput
-from oarlock.agents.run import Assignment, assign, run_crew
+from oarlock.agents.run import Assignment, assign
 from oarlock.agents.task import Task
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event
@@ -103,28 +105,21 @@ class Crew:
         if self.manager_llm is not None:
             check_llm("Crew", "manager_llm", self.manager_llm)
         check_budget("Crew", self.budget)
-        for position, task in enumerate(self.tasks):
-            self._check_task(task, self.tasks[:position])
+        Order(self.tasks)
+        for task in self.tasks:
+            if task.agent is None and len(self.agents) != 1:
+                raise ConfigurationError(f"Crew: task {task.name!r} has no agent. Pass Task(agent=...).")
 
-    def _check_task(self, task: Task, earlier: list[Task]) -> None:
-        if any(task is other for other in earlier):
-            raise ConfigurationError(f"Crew: task {task.name!r} stands in the list twice.")
-        if task.agent is None and len(self.agents) != 1:
-            raise ConfigurationError(f"Crew: task {task.name!r} has no agent. Pass Task(agent=...).")
-        for needed in task.context or ():
-            if not any(needed is other for other in earlier):
-                raise ConfigurationError(
-                    f"Crew: task {task.name!r} has {needed.name!r} as its context, which is not among the tasks before it."
-                )
-
-    def assignment(self, task: Task, inputs: Mapping[str, Any]) -> Assignment:
-        """Return a task with its inputs filled in.
+    def assignment(self, task: Task, inputs: Mapping[str, Any], budgets: dict[int, Budget]) -> Assignment:
+        """Return a task with its inputs filled in. `budgets` are those of the run's agents, filled here.
 
         Raises:
             ConfigurationError: an input is missing, or its agent has no LLM.
         """
         agent = task.agent or self.agents[0]
-        return assign(task, agent, agent.llm or self.manager_llm, inputs, (self.step_callback,))
+        return assign(
+            task, agent, agent.llm or self.manager_llm, inputs, step_callbacks=(self.step_callback,), budgets=budgets
+        )
 
     def kickoff(
         self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None

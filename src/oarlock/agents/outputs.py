@@ -21,7 +21,8 @@ class TaskOutput:
         expected_output: likewise.
         name: the task's.
         agent: the role of whoever did it.
-        usage: tokens and requests of this task.
+        usage: tokens and requests of this task, delegated work included.
+        skipped: the condition of a `ConditionalTask` was not met, so nobody did it.
     """
 
     raw: str
@@ -30,6 +31,7 @@ class TaskOutput:
     name: str | None = None
     agent: str = ""
     usage: Usage = field(default_factory=Usage)
+    skipped: bool = False
 
     @property
     def summary(self) -> str:

@@ -8,12 +8,12 @@ from typing import Any
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.definitions import checked, text, tools_of
+from oarlock.contract.checks import flag
 from oarlock.contract.errors import ConfigurationError
 
 __all__ = ["Task"]
 
-_LATER = {
-    "async_execution": False,
+LATER = {
     "config": None,
     "converter_cls": None,
     "create_directory": True,
@@ -28,7 +28,7 @@ _LATER = {
 }
 
 
-@checked(later=_LATER)
+@checked(later=LATER)
 @dataclass(kw_only=True, eq=False, slots=True, weakref_slot=True)
 class Task:
     """One piece of work. Runs never change it.
@@ -41,6 +41,8 @@ class Task:
         tools: in place of the agent's.
         name: for logs and events; default: the beginning of the description.
         callback: called with the `TaskOutput` once it is there.
+        async_execution: begin as soon as the answers that it sees are there, beside other tasks, rather than after the
+            task before it. By default it sees all earlier tasks but the asynchronous ones directly before it.
 
     Raises:
         ConfigurationError: an unknown or missing argument, or a value that cannot work.
@@ -57,6 +59,7 @@ class Task:
     tools: list[Any] = field(default_factory=list)
     name: str | None = None
     callback: Callable[[Any], Any] | None = None
+    async_execution: bool = False
 
     def __post_init__(self) -> None:
         text("Task", "description", self.description)
@@ -70,6 +73,7 @@ class Task:
             self.context = list(self.context)
             if not all(isinstance(task, Task) for task in self.context):
                 raise ConfigurationError(f"{owner}: context must be a list of tasks.")
+        flag(owner, "async_execution", self.async_execution)
         if self.tools:
             self.tools = list(self.tools)
             tools_of(owner, self.tools)

@@ -15,6 +15,7 @@ __all__ = [
     "CallFinished",
     "CallStarted",
     "CircuitChanged",
+    "Delegated",
     "Event",
     "FellBack",
     "RunFailed",
@@ -22,6 +23,7 @@ __all__ = [
     "RunStarted",
     "SignedIn",
     "TaskFinished",
+    "TaskSkipped",
     "TaskStarted",
     "ToolFinished",
     "ToolStarted",
@@ -77,6 +79,29 @@ class TaskFinished(Event):
 
     seconds: float
     answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSkipped(Event):
+    """The condition of a task was not met."""
+
+    number: int = 1
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegated(Event):
+    """An agent handed work over to a coworker, or asked one a question; what is done for it comes under that agent.
+
+    Attributes:
+        coworker: the role of whoever is to do it.
+        work: the work or the question, in the model's words.
+        question: it is a question.
+    """
+
+    coworker: str
+    work: str = field(repr=False)
+    question: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,121 @@
+"""One run of a crew, from its inputs to its output. The core: it awaits nothing but its runtime."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oarlock.agents.graph import Order, condition_of, run_side_by_side
+from oarlock.agents.outputs import CrewOutput, TaskOutput
+from oarlock.agents.prompts import joined
+from oarlock.agents.run import Assignment, execute, within
+from oarlock.agents.work import call_back
+from oarlock.contract.context import current_call, emit, scope
+from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.events import Event, RunFailed, RunFinished, RunStarted, TaskSkipped
+from oarlock.contract.reply import Usage
+from oarlock.runtime import Runtime
+
+if TYPE_CHECKING:
+    from oarlock.agents.crew import Crew
+    from oarlock.policies import Budget
+
+__all__ = ["run_crew"]
+
+
+async def run_crew(
+    runtime: Runtime,
+    crew: Crew,
+    inputs: Mapping[str, Any] | None,
+    watcher: Callable[[Event], None] | None,
+    user: Any = None,
+) -> CrewOutput:
+    """Run a crew's tasks: one after the other, and side by side where they are asynchronous."""
+    given, budgets = _checked_inputs(inputs), dict[int, "Budget"]()
+    assignments = [crew.assignment(task, given, budgets) for task in crew.tasks]
+    run = _Run(runtime=runtime, crew=crew, order=Order(crew.tasks), assignments=assignments)
+    run_id, started = runtime.new_id(), runtime.now()
+    user = current_call().user if user is None else user
+    with scope(run_id=run_id, listener=watcher, user=user), within(crew.budget and crew.budget.fresh()):
+        emit(RunStarted(run_id=run_id, tasks=len(assignments)))
+        try:
+            await run.whole()
+        except BaseException as error:
+            emit(RunFailed(run_id=run_id, seconds=runtime.now() - started, error=error))
+            raise
+        result = run.result(run_id)
+        emit(RunFinished(run_id=run_id, seconds=runtime.now() - started, usage=result.usage_metrics))
+    return result
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """The state of one run; tasks go by their positions."""
+
+    runtime: Runtime
+    crew: Crew
+    order: Order
+    assignments: list[Assignment]
+    outputs: dict[int, TaskOutput] = field(default_factory=dict)
+
+    async def whole(self) -> None:
+        """Do all tasks."""
+        if not self.order.is_a_line:
+            await run_side_by_side(self.runtime, self.order.needs(), self.do)
+            return
+        for position in range(len(self.assignments)):
+            await self.do(position)
+
+    async def do(self, position: int) -> None:
+        """Do one task, unless its condition is not met."""
+        assignment = self.assignments[position]
+        condition = condition_of(assignment.task)
+        if condition is not None and not await call_back(self.runtime, condition, self.outputs[position - 1]):
+            self.outputs[position] = _skipped(assignment, position + 1)
+            return
+        seen = [self.outputs[earlier] for earlier in self.order.seen_by(position)]
+        context = joined(output.raw for output in seen if not output.skipped)
+        output = await execute(self.runtime, assignment, context, position + 1)
+        self.outputs[position] = output
+        if self.crew.task_callback:
+            await call_back(self.runtime, self.crew.task_callback, output)
+
+    def result(self, run_id: str) -> CrewOutput:
+        """Return what the run gave."""
+        by_agent: dict[str, Usage] = {}
+        for assignment in self.assignments:
+            for role, usage in assignment.spent:
+                by_agent[role] = by_agent[role] + usage if role in by_agent else usage
+        outputs = [self.outputs[position] for position in range(len(self.outputs))]
+        return CrewOutput(
+            raw=next(output.raw for output in reversed(outputs) if not output.skipped),  # the first one never is
+            tasks_output=tuple(outputs),
+            usage_metrics=functools.reduce(Usage.__add__, by_agent.values()),
+            usage_by_agent=by_agent,
+            run_id=run_id,
+        )
+
+
+def _skipped(assignment: Assignment, number: int) -> TaskOutput:
+    task, role = assignment.task, assignment.role
+    emit(TaskSkipped(number=number, description=assignment.description, task=task.name, agent=role))
+    return TaskOutput(
+        raw="",
+        description=assignment.description,
+        expected_output=assignment.expected_output,
+        name=task.name,
+        agent=role,
+        skipped=True,
+    )
+
+
+def _checked_inputs(inputs: object) -> Mapping[str, Any]:
+    if inputs is None:
+        return {}
+    if not isinstance(inputs, Mapping) or not all(isinstance(name, str) for name in inputs):
+        raise ConfigurationError(
+            f"inputs must be a mapping of names to values, not of the type {type(inputs).__name__}."
+        )
+    return inputs

@@ -1,0 +1,5 @@
+"""`crewai.tasks.conditional_task`."""
+
+from oarlock.agents.conditional import ConditionalTask
+
+__all__ = ["ConditionalTask"]
