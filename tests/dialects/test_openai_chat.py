@@ -68,11 +68,24 @@ def test_every_field_has_its_place() -> None:
         "max_tokens": 5,
         "response_format": {
             "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": True, "schema": {"type": "object"}},
+            "json_schema": {"name": "answer", "strict": False, "schema": {"type": "object"}},
         },
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        ({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}, True),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, False),
+        ({"type": "array", "items": {"anyOf": [{"type": "object", "properties": {}}]}}, False),
+        ({"type": "string"}, True),
+    ],
+)
+def test_a_schema_is_strict_if_its_objects_are_closed(schema: dict[str, Any], strict: bool) -> None:
+    assert sent(Request(messages=HI, json_schema=schema))["response_format"]["json_schema"]["strict"] is strict
 
 
 def test_the_limit_of_tokens_can_have_its_newer_name() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.outputs import AgentAction, AgentFinish
 from oarlock.contract.context import current_call, emit
-from oarlock.contract.errors import OarlockError
+from oarlock.contract.endings import refuses_schemas
+from oarlock.contract.errors import BadRequestError, OarlockError
 from oarlock.contract.estimates import with_usage
 from oarlock.contract.events import CallFailed, CallFinished, CallStarted
 from oarlock.contract.llm import BaseLLM
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Work", "call_back"]
 
+_log = logging.getLogger("oarlock.agents")
 _CALLBACKS = ThreadPool(16, "oarlock-callback")
 
 
@@ -40,6 +43,8 @@ class Work:
         max_iter: most model calls.
         key: tells this work from the others of its run.
         step_callbacks: called with each `AgentAction` and the `AgentFinish`.
+        json_schema: of the answer, for an LLM that can be bound to one; turns that may call tools are free of it.
+        tools_as_text: the prompt says how to use tools by writing text.
         extras: further arguments for a `call()` that names them.
         usage: what it has cost so far.
         calls: model calls so far.
@@ -53,6 +58,8 @@ class Work:
     max_iter: int
     key: str = "1"
     step_callbacks: tuple[Callable[[Any], Any], ...] = ()
+    json_schema: Mapping[str, Any] | None = None
+    tools_as_text: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
@@ -71,8 +78,14 @@ class Work:
     ) -> Reply:
         """Ask the model about the conversation so far."""
         self.calls += 1
+        schema = self.json_schema if not (tools or stop) else None
         request = Request(
-            messages=tuple(self.messages), tools=tools, stop=stop, available_functions=functions, extras=self.extras
+            messages=tuple(self.messages),
+            tools=tools,
+            stop=stop,
+            json_schema=schema,
+            available_functions=functions,
+            extras=self.extras,
         )
         model, watched = self.llm.model, current_call().listener is not None
         if watched:
@@ -83,6 +96,10 @@ class Work:
             reply = await self.runtime.step("model", model, job)
         except OarlockError as error:
             emit(CallFailed(model=model, seconds=self.runtime.now() - started, error=error))
+            if schema is not None and isinstance(error, BadRequestError) and refuses_schemas(error):
+                _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.llm, error)
+                self.json_schema = None
+                return await self.ask(functions=functions)
             raise
         reply = with_usage(reply, request)
         self.usage += reply.usage

@@ -6,8 +6,10 @@ from typing import Final, Literal, TypeAlias
 
 from oarlock.contract.answers import require_answer
 from oarlock.contract.errors import (
+    BadRequestError,
     ConfigurationError,
     ContentFilterError,
+    ContextWindowExceededError,
     LLMError,
     RefusalError,
     ServerError,
@@ -16,12 +18,13 @@ from oarlock.contract.errors import (
 from oarlock.contract.reply import Reply
 from oarlock.contract.secret import scrub
 
-__all__ = ["OnLength", "on_length_of", "refused", "require_whole"]
+__all__ = ["OnLength", "on_length_of", "refused", "refuses_schemas", "require_whole"]
 
 OnLength: TypeAlias = Literal["error", "return"]
 """What becomes of an answer that ended at the limit of tokens."""
 
 # Finish reasons in OpenAI's words, and in those that other providers let through behind the same format.
+_WHOLE: Final = {"stop", "tool_calls"}
 _CUT: Final = {"length", "max_tokens", "max_output_tokens", "model_length"}  # also Anthropic, Gemini, Mistral
 _FILTERED: Final = {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"}  # also Gemini
 _BROKEN: Final = {"error", "abort", "cancelled", "insufficient_system_resource"}  # OpenRouter, vLLM, DeepSeek
@@ -61,6 +64,8 @@ def require_whole(reply: Reply, who: str, on_length: OnLength = "error", refusal
         >>> require_whole(Reply(text="Once upon a", finish_reason="length"), "gpt-x", "return").text
         'Once upon a'
     """
+    if reply.finish_reason in _WHOLE and not refusal:
+        return require_answer(reply, who)
     reason = (reply.finish_reason or "").lower()
     text = reply.text.strip()
     if reason in _FILTERED:
@@ -79,6 +84,18 @@ def refused(refusal: str, who: str, request_id: str | None = None) -> RefusalErr
     """Return the error for a model's refusal to answer."""
     said = scrub(refusal) or "it did not say why"
     return RefusalError(f"{who} refused to answer: {said}", code="refusal", request_id=request_id)
+
+
+def refuses_schemas(error: BadRequestError) -> bool:
+    """Return whether an endpoint's refusal is about the JSON schema that was sent along.
+
+    Example:
+        >>> refuses_schemas(BadRequestError("HTTP 400: response_format is not supported by this model."))
+        True
+    """
+    said = str(error).lower()
+    words = ("response_format", "response format", "json_schema", "json schema", "guided_json", "structured output")
+    return any(word in said for word in words) and not isinstance(error, ContextWindowExceededError)
 
 
 def _filtered(reply: Reply, who: str) -> ContentFilterError:

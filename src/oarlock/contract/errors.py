@@ -22,8 +22,8 @@ OarlockError
 │   │   └── ContentFilterError                  a filter of the provider's took the answer, or would not let the question pass
 │   └── CallFailedError (RuntimeError)          anything else that an LLM's own code raised; the cause is attached
 ├── ToolError                     a tool cannot be defined or used as asked
-├── GuardrailError
-├── OutputError
+├── GuardrailError                an answer failed its guardrail: .text .reasons
+├── OutputError                   an answer has not the structure that was asked for, or no file took it: .text .errors
 ├── BudgetExceededError
 └── StepsExhaustedError           a run went on longer than its limit of turns or tool calls
 
@@ -33,7 +33,7 @@ The builtin in brackets is a second base, so that `except ValueError` and the li
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -221,11 +221,31 @@ class ToolError(OarlockError):
 
 
 class GuardrailError(OarlockError):
-    """An answer failed its guardrail more often than allowed."""
+    """An answer failed its guardrail more often than allowed.
+
+    Attributes:
+        text: the last answer.
+        reasons: why each answer failed, the first one first.
+    """
+
+    def __init__(self, message: str = "", *, text: str = "", reasons: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.text = text
+        self.reasons = tuple(reasons)
 
 
 class OutputError(OarlockError):
-    """An answer could not be turned into the structure that was asked for."""
+    """An answer could not be turned into the structure that was asked for, not be written to its file, or not be accepted.
+
+    Attributes:
+        text: the last answer.
+        errors: what was wrong with each answer, the first one first.
+    """
+
+    def __init__(self, message: str = "", *, text: str = "", errors: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.text = text
+        self.errors = tuple(errors)
 
 
 class BudgetExceededError(OarlockError):

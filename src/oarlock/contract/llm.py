@@ -140,6 +140,10 @@ class BaseLLM(ABC):
         """Return whether `call()` makes use of `self.stop`. Where not, the library cuts the text itself."""
         return False
 
+    def supports_json_schema(self) -> bool:
+        """Return whether `Request.json_schema` binds the answer. Where not, the answer is checked, and asked for again."""
+        return False
+
     def get_context_window_size(self) -> int:
         """Return how many tokens fit into prompt and answer together; 8192 unless a subclass knows better."""
         return 8192

@@ -68,6 +68,9 @@ class PolicedLLM(BaseLLM):
     def supports_stop_words(self) -> bool:
         return self.inner.supports_stop_words()
 
+    def supports_json_schema(self) -> bool:
+        return self.inner.supports_json_schema()
+
     def get_context_window_size(self) -> int:
         return self.inner.get_context_window_size()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from oarlock.contract.errors import ConnectionFailedError, TruncatedStream
+from oarlock.contract.endings import refuses_schemas
+from oarlock.contract.errors import BadRequestError, ConnectionFailedError, TruncatedStream
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request
@@ -37,6 +38,19 @@ class ChatLLM(HttpLLM):
         >>> llm
         ChatLLM(model='gpt-x', base_url='https://llm.example.com/v1')
     """
+
+    _refused_a_schema = False
+
+    def supports_json_schema(self) -> bool:
+        return self._json_schema is not False and not self._refused_a_schema
+
+    async def _respond(self, runtime: Runtime, request: Request) -> Reply:
+        try:
+            return await super()._respond(runtime, request)
+        except BadRequestError as error:
+            if request.json_schema is not None and self._json_schema is None and refuses_schemas(error):
+                self._refused_a_schema = True  # from now on it is not asked that way; a race of two threads is harmless
+            raise
 
     def encode(self, request: Request) -> bytes:
         return encode(

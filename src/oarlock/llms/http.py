@@ -72,6 +72,8 @@ class HttpLLM(BaseLLM, abstract=True):
         options: further fields of the request's JSON body, such as `{"top_p": 0.9}`.
         headers: further headers of each request, for what is no secret; secrets belong into `auth`.
         function_calling: whether the endpoint understands `tools`.
+        json_schema: whether the endpoint binds its answers to a JSON schema (`response_format`), for tasks that ask for a
+            structure. `None`: `ChatLLM` tries it, until the endpoint refuses; other subclasses do not.
         context_window: tokens that fit into prompt and answer together.
         temperature, stop, max_tokens, max_threads: see `BaseLLM`.
 
@@ -104,6 +106,7 @@ class HttpLLM(BaseLLM, abstract=True):
         options: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         function_calling: bool = True,
+        json_schema: bool | None = None,
         context_window: int = 8192,
         temperature: float | None = None,
         stop: str | Sequence[str] | None = None,
@@ -128,6 +131,7 @@ class HttpLLM(BaseLLM, abstract=True):
         self.options = checked_mapping(who, "options", options)
         self._headers = checked_headers(who, headers)
         self._function_calling = flag(who, "function_calling", function_calling)
+        self._json_schema = None if json_schema is None else flag(who, "json_schema", json_schema)
         self._context_window = whole(who, "context_window", context_window)
         connection = checked_mapping(who, "transport_options", transport_options)
         if (certificate := client_certificate_of(who, self.auth, self.base_url, connection)) is not None:
@@ -150,6 +154,9 @@ class HttpLLM(BaseLLM, abstract=True):
 
     def supports_stop_words(self) -> bool:
         return True
+
+    def supports_json_schema(self) -> bool:
+        return self._json_schema is True
 
     def get_context_window_size(self) -> int:
         return self._context_window

@@ -124,6 +124,9 @@ class LocalLLM(BaseLLM):
     def supports_stop_words(self) -> bool:
         return True
 
+    def supports_json_schema(self) -> bool:
+        return True
+
     def get_context_window_size(self) -> int:
         return self._settings.context_window
 

@@ -80,9 +80,18 @@ def body_of(request: Request, model: str, max_tokens_name: str = "max_tokens") -
     if request.max_tokens is not None:
         body[max_tokens_name] = request.max_tokens
     if request.json_schema is not None:
-        schema = {"name": "answer", "strict": True, "schema": request.json_schema}
+        schema = {"name": "answer", "strict": _is_closed(request.json_schema), "schema": request.json_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+def _is_closed(schema: Any) -> bool:
+    """Return whether every object of a schema says that it has no further properties, as the strict mode wants it."""
+    if isinstance(schema, Mapping):
+        if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+            return False
+        return all(_is_closed(part) for part in schema.values())
+    return all(_is_closed(part) for part in schema) if isinstance(schema, list | tuple) else True
 
 
 def _with_options(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
