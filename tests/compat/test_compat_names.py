@@ -19,12 +19,12 @@ from oarlock.compat import as_crewai, install_as_crewai, uninstall
 from oarlock.testing import ScriptedLLM
 
 PATHS = {
-    "crewai": ["Agent", "BaseLLM", "Crew", "CrewOutput", "Process", "Task", "TaskOutput"],
+    "crewai": ["Agent", "BaseLLM", "Crew", "CrewOutput", "LLM", "Process", "Task", "TaskOutput"],
     "crewai.agent": ["Agent"],
     "crewai.crew": ["Crew"],
     "crewai.crews": ["CrewOutput"],
     "crewai.crews.crew_output": ["CrewOutput"],
-    "crewai.llm": ["BaseLLM"],
+    "crewai.llm": ["BaseLLM", "LLM"],
     "crewai.llms.base_llm": ["BaseLLM"],
     "crewai.process": ["Process"],
     "crewai.task": ["Task"],
@@ -66,7 +66,8 @@ def test_paths(module: str, names: None) -> None:
     found = importlib.import_module(module)
     assert sorted(set(found.__all__) - {"__version__"}) == sorted(PATHS[module])
     for name in PATHS[module]:
-        assert getattr(found, name) is getattr(oarlock, name)
+        ours = getattr(oarlock, name)
+        assert getattr(found, name) is ours or (name == "LLM" and issubclass(found.LLM, ours))
     assert found is sys.modules[f"oarlock.compat.{module}"]
 
 
@@ -130,7 +131,6 @@ def test_pickles_name_oarlock(names: None) -> None:
             "from crewai.project import CrewBase, agent, crew",
             "crewai.project is not in Oarlock: build the Crew in Python",
         ),
-        ("from crewai import LLM", r"crewai.LLM is not in Oarlock: .* oarlock.ChatLLM\(model, base_url, auth=...\)"),
         ("from crewai import Agnet", "crewai.Agnet is not in Oarlock: did you mean 'Agent'?"),
         ("from crewai.tools import tol", "crewai.tools.tol is not in Oarlock: did you mean 'tool'?"),
         ("from crewai.types import streaming", "crewai.types.streaming is not in Oarlock."),
@@ -247,10 +247,14 @@ def test_create_llm_returns_what_it_is_given() -> None:
     assert create_llm(llm) is llm
 
 
-@pytest.mark.parametrize("value", [None, "gpt-4o", "openai/gpt-4o", "", ScriptedLLM, {"model": "gpt-4o"}, 7])
+def test_create_llm_takes_a_name_with_its_provider() -> None:
+    assert repr(create_llm("mistral/m")) == "LLM('mistral/m', base_url='https://api.mistral.ai/v1')"
+
+
+@pytest.mark.parametrize("value", [None, "gpt-4o", "", ScriptedLLM, {"model": "gpt-4o"}, 7])
 def test_create_llm_makes_nothing_up(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-to-be-used-at-all")
     with pytest.raises(ConfigurationError, match="create_llm") as caught:
         create_llm(value)
-    if value is not ScriptedLLM:
+    if value is not ScriptedLLM and not isinstance(value, str):
         assert "ChatLLM(model, base_url, auth=...)" in str(caught.value)

@@ -10,7 +10,6 @@ __all__ = ["COMPANIONS", "missing_module", "sentence"]
 COMPANIONS = frozenset({"crewai_tools"})
 """Packages beside CrewAI that its users import."""
 
-_CHAT = "for a model behind an OpenAI-style endpoint use oarlock.ChatLLM(model, base_url, auth=...)"
 _TASKS = "split the work into tasks of a Crew"
 _MEMORY = "give an agent what it should know through a task's context or a tool"
 _YAML = "build the Crew in Python"
@@ -21,7 +20,6 @@ _INSTEAD = {
     "flow": _TASKS,
     "Knowledge": _MEMORY,
     "knowledge": _MEMORY,
-    "LLM": f"subclass BaseLLM, or {_CHAT}",
     "Memory": _MEMORY,
     "memory": _MEMORY,
     "cli": "use the `oarlock` command",

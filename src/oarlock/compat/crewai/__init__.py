@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from oarlock.compat.crewai.agent import Agent
     from oarlock.compat.crewai.crew import Crew
     from oarlock.compat.crewai.crews.crew_output import CrewOutput
+    from oarlock.compat.crewai.llm import LLM
     from oarlock.compat.crewai.llms.base_llm import BaseLLM
     from oarlock.compat.crewai.process import Process
     from oarlock.compat.crewai.task import Task
     from oarlock.compat.crewai.tasks.task_output import TaskOutput
 
-__all__ = ["Agent", "BaseLLM", "Crew", "CrewOutput", "Process", "Task", "TaskOutput", "__version__"]
+__all__ = ["LLM", "Agent", "BaseLLM", "Crew", "CrewOutput", "Process", "Task", "TaskOutput", "__version__"]
 
 __version__ = f"1.15.0+oarlock.{oarlock.__version__}"  # whose names these are, for scripts that compare versions
 
@@ -26,6 +27,7 @@ _HOMES = {
     "BaseLLM": "llms.base_llm",
     "Crew": "crew",
     "CrewOutput": "crews.crew_output",
+    "LLM": "llm",
     "Process": "process",
     "Task": "task",
     "TaskOutput": "tasks.task_output",

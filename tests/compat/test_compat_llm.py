@@ -1,0 +1,91 @@
+"""`crewai.LLM`: CrewAI's arguments lead to Oarlock's LLM."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import oarlock
+from oarlock import ConfigurationError, LocalLLM
+from oarlock.compat.crewai import LLM
+from oarlock.testing import LoopbackEndpoint, require_bearer
+
+
+def test_its_arguments_arrive() -> None:
+    with LoopbackEndpoint("Hello.", auth=require_bearer("the-secret-key")) as endpoint:
+        llm = LLM(
+            model="openai/gpt-4o",
+            temperature=0.7,
+            timeout=120,
+            max_tokens=4000,
+            top_p=0.9,
+            frequency_penalty=0.1,
+            presence_penalty=0.1,
+            response_format={"type": "json_object"},
+            stop=["END"],
+            seed=42,
+            api_key="the-secret-key",
+            api_base=endpoint.url,
+            api_version=None,
+            stream=True,
+            drop_params=True,
+        )
+        assert llm.call("Hi") == "Hello."
+        sent = endpoint.requests[0].json
+    del sent["messages"]
+    assert sent == {
+        "model": "gpt-4o",
+        "temperature": 0.7,
+        "max_completion_tokens": 4000,
+        "top_p": 0.9,
+        "frequency_penalty": 0.1,
+        "presence_penalty": 0.1,
+        "response_format": {"type": "json_object"},
+        "stop": ["END"],
+        "seed": 42,
+    }
+    assert isinstance(llm, oarlock.LLM)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ({"model": "hosted_vllm/m"}, "LLM('vllm/m', base_url='http://127.0.0.1:8000/v1')"),
+        ({"model": "gpt-4o", "provider": "openai"}, "LLM('openai/gpt-4o', base_url='https://api.openai.com/v1')"),
+        ({"model": "openai/gpt-4o", "provider": "openai"}, "LLM('openai/gpt-4o', base_url='https://api.openai.com/v1')"),
+        ({"model": "ollama/l", "base_url": "http://localhost:11434"}, "LLM('ollama/l', base_url='http://localhost:11434/v1')"),
+    ],
+)  # fmt: skip
+def test_providers(arguments: dict[str, Any], shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("OPENAI_BASE_URL", "OPENAI_API_BASE", "VLLM_BASE_URL", "VLLM_API_BASE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert repr(LLM(**arguments)) == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"model": "gpt-4o"}, "LLM: 'gpt-4o' names no provider"),
+        ({"model": "bedrock/claude"}, "no provider 'bedrock'"),
+        ({"model": 7}, "model must be a text"),
+        ({"model": "openai/m", "callbacks": [print]}, "callbacks are not in Oarlock: use crew.kickoff"),
+        ({"model": "openai/m", "response_format": BaseModel}, r"use Task\(output_pydantic"),
+        ({"model": "openai/m", "temprature": 1}, "Did you mean 'temperature'"),
+    ],
+)
+def test_what_is_not_here_is_said(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        LLM(**arguments)
+
+
+def test_a_version_of_azures_old_api_is_said_to_be_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "oarlock.compat"):
+        LLM(model="azure/m", base_url="https://me.openai.azure.com", api_version="2024-10-21")
+    assert "api_version is not needed" in caplog.text
+
+
+def test_local_models() -> None:
+    assert isinstance(LLM(model="local/", temperature=0), LocalLLM)
