@@ -106,8 +106,7 @@ def test_in_threads(caller, serve, demanding, authority, certificate):
 
     def work():
         try:
-            for _ in range(10):
-                seen.append(used.send(server.request()).body)
+            seen.extend(used.send(server.request()).body for _ in range(10))
         except Exception as error:
             failures.append(error)
 
