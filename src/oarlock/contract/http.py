@@ -25,6 +25,13 @@ class Headers(Mapping[str, str]):
         pairs = items.items() if isinstance(items, Mapping) else items
         self._items = tuple((name.lower(), value) for name, value in pairs)
 
+    @classmethod
+    def lowered(cls, items: Iterable[tuple[str, str]]) -> Headers:
+        """Return header fields whose names are in lower case already, as clients give those of a response."""
+        headers = cls.__new__(cls)
+        headers._items = tuple(items)  # noqa: SLF001  its own class
+        return headers
+
     def __getitem__(self, name: str) -> str:
         wanted = name.lower()
         for key, value in self._items:
@@ -33,7 +40,7 @@ class Headers(Mapping[str, str]):
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(key for key, _ in self._items))
+        return iter(dict(self._items))
 
     def __len__(self) -> int:
         return len({key for key, _ in self._items})
@@ -79,7 +86,7 @@ class HttpRequest:
     def with_headers(self, *pairs: tuple[str, str]) -> HttpRequest:
         """Return this request with these fields set, replacing fields of the same names."""
         names = {name.lower() for name, _ in pairs}
-        kept = tuple(pair for pair in self.headers if pair[0].lower() not in names)
+        kept = [pair for pair in self.headers if pair[0].lower() not in names]
         return _replaced(self, {"headers": (*kept, *pairs)})
 
     def with_url(self, url: str) -> HttpRequest:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -27,11 +29,11 @@ def replacer(cls: type[T]) -> Callable[[T, Mapping[str, Any]], T]:
     in_order = tuple(writers.values())
     read = operator.attrgetter(*writers)
     new = object.__new__
+    write_each = deque[None](maxlen=0).extend  # runs through an iterator and keeps nothing
 
     def replaced(original: T, changes: Mapping[str, Any]) -> T:
         copy = new(cls)
-        for write, value in zip(in_order, read(original), strict=True):
-            write(copy, value)
+        write_each(map(operator.call, in_order, itertools.repeat(copy), read(original)))
         for name, value in changes.items():
             if name not in writers:
                 raise TypeError(f"{cls.__name__} has no field {name!r}")

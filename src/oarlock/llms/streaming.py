@@ -102,7 +102,8 @@ class OpenAnswer:
         """Return what comes of an error's body in a second, and why that is not all of it."""
         assert self._stream is not None
         until = min(self._limit(), self._runtime.now() + ERROR_BODY_SECONDS)
-        pieces, size = [], 0
+        pieces: list[bytes] = []
+        size = 0
         try:
             while size < _MAX_ERROR_BODY and (left := until - self._runtime.now()) > 0:
                 piece = await self._runtime.invoke(self._stream.read_chunk, self._stream.aread_chunk, left)

@@ -46,10 +46,10 @@ def limits_seen(headers: Mapping[str, str], wall_time: float) -> tuple[EndpointL
         >>> seen.unit, seen.limit, seen.remaining, seen.resets_in
         ('requests', 60.0, 0.0, 62.5)
     """
+    if "ratelimit" not in " ".join(headers):  # most answers: one look will do
+        return ()
     found = ((name, headers[name]) for name in headers if "ratelimit" in name)
     said = {name: value for name, value in found if len(value) <= _LONGEST}
-    if not said:
-        return ()
     seen = [*_in_fields(said, wall_time), *_in_drafts(said)]
     return tuple(one for one in seen if one.limit or one.remaining is not None)
 

@@ -270,9 +270,9 @@ def read_headers(response: Any, request: HttpRequest, options: TransportOptions)
     try:
         by_name = fields.dict_multi_value()  # half the time of `items`, but a repeated field's values are a list
         pairs = fields.items() if list in map(type, by_name.values()) else by_name.items()
-        headers = Headers(tuple(pairs))
+        headers = Headers.lowered(pairs)
     except ValueError:
-        headers = Headers(_readable(fields))
+        headers = Headers.lowered(_readable(fields))
     check_headers(headers, options.max_headers, request.url)
     return headers
 

@@ -107,6 +107,8 @@ def text_of(content: Any, who: str) -> str:
 def refusal_of(message: Mapping[str, Any]) -> str:
     """Return the words with which the model declined, from the message's own field or from its parts."""
     content = message.get("content")
+    if type(content) is str and not message.get("refusal"):
+        return ""
     parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     words = [holder.get("refusal") for holder in (message, *parts)]
     return clean("".join(word for word in words if isinstance(word, str)))
