@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 import trustme
+from auth_helpers import Endpoint, authorize_by
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -29,10 +30,13 @@ from small_server import Give, Got, hello
 from tls_server import TlsServer, issue, replace
 
 from oarlock import ChatLLM
-from oarlock.auth import BearerToken, Chain, ClientCertificate, ClientCredentials
-from oarlock.contract.errors import ConfigurationError, ConnectionFailedError
+from oarlock.auth import BearerToken, Chain, ClientCertificate, ClientCredentials, OnBehalfOf
+from oarlock.contract.context import scope
+from oarlock.contract.errors import AuthenticationError, ConfigurationError, ConnectionFailedError, LLMError
+from oarlock.contract.http import HttpRequest
 from oarlock.contract.secret import Secret
 from oarlock.policies import Retry
+from oarlock.testing import VirtualRuntime
 from oarlock.transport import TransportOptions, make_transport
 
 PASSWORD = "Zq7canary4vX9Lm20"
@@ -383,6 +387,16 @@ def test_other_failures_do_not_speak_of_the_certificate(
         assert "crew-1" not in str(caught.value)
 
 
+@TRANSPORTS
+def test_a_token_endpoint_that_refuses_it(transport: str, authority: trustme.CA, bundle: str) -> None:
+    stranger = ClientCertificate(*issue(trustme.CA(), "stranger"))
+    with TlsServer(lambda got: Give(), authority, clients=authority) as server:
+        token = ClientCredentials(f"{server.url}/token", client_id="crew", client_auth="tls_client_auth")
+        with pytest.raises(LLMError, match=r"ClientCredentials.*the client certificate of CN=stranger"):
+            llm_for(server, Chain(stranger, token), bundle, transport).call("Hi")
+        assert server.got == []
+
+
 # Settings that cannot work
 
 
@@ -457,6 +471,12 @@ def test_passwords_that_cannot_be_had(pair: tuple[bytes, bytes], tmp_path: Path)
     ClientCertificate(cert, key, password=tmp_path / "password")
 
 
+def sign(auth: Any, *, url: str = "https://llm.example.com", user: Any = None) -> None:
+    """Send a request through a sign-in that no LLM knows of."""
+    with scope(user=user):
+        VirtualRuntime().run(authorize_by(VirtualRuntime(), auth, Endpoint(), HttpRequest(method="POST", url=url)))
+
+
 def test_places_where_it_would_never_be_shown(pair: tuple[bytes, bytes], authority: trustme.CA) -> None:
     auth = ClientCertificate(*pair)
     with pytest.raises(ConfigurationError, match="shown over https:// only: check base_url"):
@@ -469,6 +489,10 @@ def test_places_where_it_would_never_be_shown(pair: tuple[bytes, bytes], authori
         ChatLLM("m", "https://llm.example.com", auth=auth, transport=make_transport())
     with pytest.raises(ConfigurationError, match="one client certificate only, and two are given"):
         Chain(auth, Chain(BearerToken("t"), ClientCertificate(*issue(authority, "other"))))
+    with pytest.raises(AuthenticationError, match="shown by the LLM's connections, which all users share"):
+        sign(OnBehalfOf(lambda user: Chain(auth, BearerToken("t")), key=str), user="ada")
+    with pytest.raises(ConfigurationError, match="over https:// only"):
+        sign(auth, url="http://llm.example.com")
     with pytest.raises(ConfigurationError, match=r"or an oarlock\.auth\.ClientCertificate, not <class"):
         TransportOptions(client_certificate=ClientCertificate)  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +74,7 @@ class ClientCertificate:
         self._begin()
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}  # one for each process: a fork may copy a held lock
         self._seen = self._state()
         self._present = self._read()
         self._warned: ClientIdentity | None = None
@@ -98,7 +99,8 @@ class ClientCertificate:
     def latest(self) -> ClientIdentity:
         """Return the certificate after a look at its files; the old one if the new files cannot be used (yet)."""
         state = self._state()
-        if state == self._seen or not self._lock.acquire(blocking=False):  # another thread reads already
+        lock = self._locks.setdefault(os.getpid(), threading.Lock())
+        if state == self._seen or not lock.acquire(blocking=False):  # another thread reads already
             return self._present
         try:
             self._present = self._read()
@@ -108,7 +110,7 @@ class ClientCertificate:
                 _LOG.warning("%s The files have changed; %s stays in use.", error, self._present.name)
             self._unusable = state
         finally:
-            self._lock.release()
+            lock.release()
         return self._present
 
     def explain_refusal(self, wall_time: float) -> str | None:

@@ -129,7 +129,12 @@ class OnBehalfOf:
                 auth.close()  # of an `async def`, which it must not be
             problem = str(error)
         else:
-            return self._remembered(key, made)
+            if getattr(made, "client_identity", _nothing)() is None:
+                return self._remembered(key, made)
+            problem = (
+                "a client certificate is shown by the LLM's connections, which all users share: give it to the LLM, as in "
+                "Chain(ClientCertificate(...), OnBehalfOf(...))."
+            )
         raise AuthenticationError(f"OnBehalfOf: {problem}")
 
     def _remembered(self, key: Hashable, auth: Auth) -> Auth:
@@ -155,6 +160,10 @@ class OnBehalfOf:
         vars(self).update(state)
         self._lock = threading.Lock()
         self._auths = _Auths()
+
+
+def _nothing() -> None:
+    return None
 
 
 class _Auths(OrderedDict[Hashable, Auth]):
