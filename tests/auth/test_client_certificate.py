@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import logging
@@ -26,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 from cryptography.x509 import load_pem_x509_certificates
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_server import Give, Got, hello
 from tls_server import TlsServer, issue, replace
 
@@ -125,7 +128,9 @@ def test_without_it_the_error_says_what_is_wanted(transport: str, authority: tru
 
 
 @TRANSPORTS
-@pytest.mark.parametrize("form", ["one file", "bytes", "text", "encrypted", "traditional", "p12", "p12 open", "crlf"])
+@pytest.mark.parametrize(
+    "form", ["one file", "bytes", "text", "encrypted", "traditional", "p12", "p12 open", "crlf", "rsa"]
+)
 def test_every_form(
     transport: str, form: str, authority: trustme.CA, pair: tuple[bytes, bytes], bundle: str, tmp_path: Path
 ) -> None:
@@ -143,6 +148,7 @@ def test_every_form(
         ),
         "p12": lambda: ClientCertificate(tmp_path / "client.p12", password=lambda: PASSWORD),
         "p12 open": lambda: ClientCertificate(as_pkcs12(pair, None)),
+        "rsa": lambda: ClientCertificate(*issue(authority, "crew-1", key_type=trustme.KeyType.RSA)),
         "crlf": lambda: ClientCertificate((key + cert).replace(b"\n", b"\r\n")),
     }
     with TlsServer(lambda got: hello(), authority, clients=authority) as server:
@@ -600,3 +606,14 @@ def test_nothing_stays_open(pair: tuple[bytes, bytes]) -> None:
         ClientCertificate(*pair)
         auth.latest()
     assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_give_our_error_only(data: st.DataObject, pair: tuple[bytes, bytes]) -> None:
+    original = data.draw(st.sampled_from([pair[0] + pair[1], as_pkcs12(pair, None), encrypted(pair[1]) + pair[0]]))
+    start = data.draw(st.integers(0, len(original)))
+    end = data.draw(st.integers(start, min(len(original), start + 200)))
+    damaged = original[:start] + data.draw(st.binary(max_size=60)) + original[end:]
+    with contextlib.suppress(ConfigurationError):
+        ClientCertificate(damaged, password=PASSWORD)
