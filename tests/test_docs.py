@@ -1,18 +1,23 @@
 """Every Python block of the pages in docs/ runs by itself, and prints what stands behind its `#>`."""
 
 import contextlib
+import inspect
 import io
+import os
 import re
 import shlex
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 from typer.testing import CliRunner
 
-from oarlock.cli.app import app
+from oarlock import auth
+from oarlock.cli.app import app, doctor
+from oarlock.cli.doctor.examine import STEPS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -32,10 +37,21 @@ def printed_by(example: CodeExample) -> str:
     module = types.ModuleType("__main__")
     code = compile("\n" * example.start_line + example.source, str(example.path), "exec")
     printed = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+    with pytest.MonkeyPatch.context() as patch, environment_restored(), contextlib.redirect_stdout(printed):
         patch.setitem(sys.modules, "__main__", module)
         exec(code, vars(module))  # our own pages
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()).rstrip()
+
+
+@contextlib.contextmanager
+def environment_restored() -> Iterator[None]:
+    """Take back what an example sets in the environment."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def promised_by(example: CodeExample) -> str:
@@ -73,7 +89,39 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_index_names_every_page():
-    index = (DOCS / "README.md").read_text(encoding="utf-8")
-    missing = [page.name for page in PAGES if page.name != "README.md" and f"({page.name})" not in index]
-    assert not missing, f"docs/README.md does not name {missing}"
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.name)
+def test_an_index_names_the_page(page: Path):
+    """A page stands in README.md, one of a folder in the page with the folder's name."""
+    index = DOCS / "README.md" if page.parent == DOCS else page.parent.with_suffix(".md")
+    link = page.relative_to(index.parent).as_posix()
+    assert f"({link})" in index.read_text(encoding="utf-8"), f"{index.name} does not name {link}"
+
+
+def test_every_sign_in_has_a_row_and_a_page():
+    table = (DOCS / "sign-in.md").read_text(encoding="utf-8")
+    sign_ins = {name for name in auth.__all__ if hasattr(getattr(auth, name), "flow")} - {"Auth", "TokenAuth"}
+    missing = {name for name in sign_ins if not re.search(rf"^\| \[`{name}`\]\(sign-in/", table, re.MULTILINE)}
+    assert not missing
+    titles = {page.read_text(encoding="utf-8").splitlines()[0] for page in (DOCS / "sign-in").glob("*.md")}
+    assert {f"# {name}" for name in sign_ins} <= titles
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "sign-in").glob("*.md")), ids=lambda page: page.name)
+def test_the_settings_of_a_page_are_arguments(page: Path):
+    text = page.read_text(encoding="utf-8")
+    sign_in = getattr(auth, text.splitlines()[0].removeprefix("# "), None)
+    rows = re.findall(r"^\| ((?:`\w+=`(?:, )?)+) \|", text, re.MULTILINE)
+    settings = {name for row in rows for name in re.findall(r"`(\w+)=`", row)}
+    if sign_in is None:  # a page for something else
+        assert not settings
+    else:
+        assert settings <= set(inspect.signature(sign_in).parameters)
+
+
+def test_the_doctors_page_has_its_steps_and_options():
+    text = (DOCS / "doctor.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(STEPS)
+    (command,) = (one for one in app.registered_commands if one.callback is doctor)
+    assert command.callback is not None
+    options = {name.removeprefix("as_").replace("_", "-") for name in inspect.signature(command.callback).parameters}
+    assert set(re.findall(r"`--(?:no-)?([a-z-]+)", text)) == options - {"target"}
