@@ -62,9 +62,9 @@ class ChatLLM(HttpLLM):
 
     def _completed(self, request: Request) -> Request:
         """Return the request with this LLM's own settings where the request says nothing."""
-        stop = tuple(dict.fromkeys((*self._oarlock_stop, *request.stop)))
-        if stop == request.stop and self.temperature is None and self.max_tokens is None:
+        if not self._oarlock_stop and self.temperature is None and self.max_tokens is None:
             return request
+        stop = tuple(dict.fromkeys((*self._oarlock_stop, *request.stop)))
         return request.replace(
             stop=stop,
             temperature=self.temperature if request.temperature is None else request.temperature,
@@ -80,7 +80,7 @@ class ChatLLM(HttpLLM):
         until = self._until(runtime, request)
         answer = OpenAnswer(self, runtime, until, sent)
         try:
-            await self._authorized(runtime, self._http_request(request), until, answer.send, sent)
+            await self._authorized(answer, self._http_request(request, until - runtime.now()))
             self._refuse_failure(runtime, answer.response)
             headers, came = answer.response.headers, runtime.now()
             if headers.get("content-type", "").strip().lower().startswith("text/event-stream"):

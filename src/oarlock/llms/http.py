@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from oarlock.auth.foreign import as_auth
 from oarlock.contract.answers import reply_from
-from oarlock.contract.auth import Auth, Send, authorize
+from oarlock.contract.auth import Auth, authorize
 from oarlock.contract.checks import LONGEST_CALL, flag, seconds, whole
 from oarlock.contract.classify import classify, error_for_status
 from oarlock.contract.endings import OnLength, on_length_of, require_whole
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["HttpLLM"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})  # RFC 9110, section 15.4: those that a client would follow
+_SO_NEAR = 0.001  # seconds: for less than that, a request is not copied to give it a shorter timeout
 _ATTEMPTS_TIME = 3  # the deadline over all attempts is three times the timeout of one, unless given
 
 
@@ -215,8 +216,8 @@ class HttpLLM(BaseLLM, abstract=True):
     async def _exchange(self, runtime: Runtime, request: Request, sent: list[HttpRequest]) -> Reply:
         """Send one request and read its answer, within the time of one attempt; `sent` takes note of what goes out."""
         until = self._until(runtime, request)
-        exchange = _Exchange(self, runtime, until, sent)
-        await self._authorized(runtime, self._http_request(request), until, exchange.send, sent)
+        exchange = Exchange(self._transport, runtime, until, sent)
+        await self._authorized(exchange, self._http_request(request, until - runtime.now()))
         response = exchange.response
         self._refuse_failure(runtime, response)
         return with_limits(self._decoded(response), response.headers, runtime.time())
@@ -231,17 +232,14 @@ class HttpLLM(BaseLLM, abstract=True):
             raise LLMTimeoutError("The deadline passed before the request could be sent.", retryable=False)
         return until
 
-    async def _authorized(
-        self, runtime: Runtime, request: HttpRequest, until: float, send: Send, sent: list[HttpRequest]
-    ) -> None:
+    async def _authorized(self, exchange: Exchange, request: HttpRequest) -> None:
         """Send a request through the sign-in, which has no more time than the attempt."""
         if self.auth is None:
-            await send(request)
+            await exchange.send(request)
         else:
-            aside = _Exchange(self, runtime, until, sent).send
-            await authorize(runtime, self.auth, timed_out_at(request, until, runtime), send, aside)
+            await authorize(exchange.runtime, self.auth, exchange.timed(request), exchange.send, exchange.aside)
 
-    def _http_request(self, request: Request) -> HttpRequest:
+    def _http_request(self, request: Request, timeout: float) -> HttpRequest:
         encoded = self.encode(request)
         if isinstance(encoded, HttpRequest):
             return encoded.with_headers(*self._headers) if self._headers else encoded
@@ -249,7 +247,7 @@ class HttpLLM(BaseLLM, abstract=True):
         headers = [("content-type", "application/json"), ("accept", "application/json"), *self._headers]
         if request.idempotency_key:
             headers.append(("idempotency-key", request.idempotency_key))
-        return HttpRequest(method="POST", url=self._url(), headers=tuple(headers), body=body)
+        return HttpRequest(method="POST", url=self._url(), headers=tuple(headers), body=body, timeout=timeout)
 
     def _own_words(self) -> set[str]:
         """Return what requests carry that is no secret, though it stands where one may."""
@@ -323,27 +321,44 @@ class _TransportChoice:
         return self
 
 
-class _Exchange:
-    """Sends what a sign-in flow yields, within one attempt's time, and keeps the last response."""
+class Exchange:
+    """Sends what a sign-in flow yields, within one attempt's time, and keeps the last response.
 
-    def __init__(self, llm: HttpLLM, runtime: Runtime, until: float, sent: list[HttpRequest]) -> None:
-        self._transport = llm._transport  # noqa: SLF001  a part of HttpLLM
-        self._runtime = runtime
-        self._until = until
-        self._sent = sent
+    Attributes:
+        runtime: what to wait with.
+        until: the time at which the attempt ends.
+        sent: takes note of what goes out.
+    """
+
+    def __init__(self, transport: Transport, runtime: Runtime, until: float, sent: list[HttpRequest]) -> None:
+        self.transport = transport
+        self.runtime = runtime
+        self.until = until
+        self.sent = sent
         self.response: HttpResponse
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        self._sent.append(request)
-        timed = timed_out_at(request, self._until, self._runtime)
-        if request.timeout is not None and request.timeout < (timed.timeout or 0):  # a sign-in's own, for its token
-            timed = request
-        self.response = await self._runtime.invoke(self._transport.send, self._transport.asend, timed)
+        """Send a request of the sign-in's; the response to the last one is the answer."""
+        self.response = await self.aside(request)
         return self.response
+
+    async def aside(self, request: HttpRequest) -> HttpResponse:
+        """Send a request whose response is not the answer, such as one for a token."""
+        self.sent.append(request)
+        answer: HttpResponse = await self.runtime.invoke(self.transport.send, self.transport.asend, self.timed(request))
+        return answer
+
+    def timed(self, request: HttpRequest) -> HttpRequest:
+        """Return the request with no more time than is left, and no more than it has, such as a sign-in's own for its token.
+
+        Raises:
+            LLMTimeoutError: none is left.
+        """
+        return timed_out_at(request, self.until, self.runtime)
 
 
 def timed_out_at(request: HttpRequest, until: float, runtime: Runtime) -> HttpRequest:
-    """Return the request with the time that is left.
+    """Return the request with no more time than is left until then.
 
     Raises:
         LLMTimeoutError: none is left.
@@ -351,6 +366,8 @@ def timed_out_at(request: HttpRequest, until: float, runtime: Runtime) -> HttpRe
     left = until - runtime.now()
     if left <= 0:
         raise LLMTimeoutError("The time for this attempt was used up by the sign-in.")
+    if request.timeout is not None and request.timeout <= left + _SO_NEAR:
+        return request
     return request.with_timeout(left)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import LLMError, LLMTimeoutError
 from oarlock.contract.http import HttpRequest, HttpResponse
-from oarlock.llms.http import timed_out_at
+from oarlock.llms.http import Exchange, timed_out_at
 from oarlock.runtime import Runtime
 from oarlock.transport import ResponseStream
 from oarlock.transport.body import ERROR_BODY_SECONDS, body_error
@@ -20,7 +20,7 @@ _MAX_ERROR_BODY = 64 * 1024  # bytes of an error that are read
 _LAST_WORDS = 0.2  # seconds for what follows the end of an answer: the connection can be used again after it
 
 
-class OpenAnswer:
+class OpenAnswer(Exchange):
     """Sends what a sign-in flow yields, keeps the last response open, and reads it within the attempt's time.
 
     Two more limits hold for the events of a stream: for the first one, from the moment of sending, and for the silence
@@ -28,27 +28,21 @@ class OpenAnswer:
     """
 
     def __init__(self, llm: ChatLLM, runtime: Runtime, until: float, sent: list[HttpRequest]) -> None:
+        super().__init__(llm._transport, runtime, until, sent)  # noqa: SLF001  a part of ChatLLM
         self._llm = llm
-        self._transport = llm._transport  # noqa: SLF001  a part of ChatLLM
-        self._runtime = runtime
-        self._until = until
-        self._sent = sent
         self._event_by: float | None = None
         self._late = ""  # what to say when no event has come by then
         self._stream: ResponseStream | None = None
-        self.response: HttpResponse
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Send a request of the sign-in's; if it is the one to the model, its response stays open."""
-        self._sent.append(request)
         if not request.url.startswith(self._llm._url()):  # noqa: SLF001  a token endpoint: its flow wants the body
-            timed = timed_out_at(request, self._until, self._runtime)
-            answer: HttpResponse = await self._runtime.invoke(self._transport.send, self._transport.asend, timed)
-            return answer
+            return await self.aside(request)
+        self.sent.append(request)
         await self.close()
         self._expect(self._llm.first_event_timeout, "sent no part of its answer within {} s (first_event_timeout).")
-        timed = timed_out_at(request, self._limit(), self._runtime)
-        stream: ResponseStream = await self._in_time(self._transport.open, self._transport.aopen, timed)
+        timed = timed_out_at(request, self._limit(), self.runtime)
+        stream: ResponseStream = await self._in_time(self.transport.open, self.transport.aopen, timed)
         self._stream = stream
         body, problem = await self._read_error() if stream.status >= 400 else (b"", "")
         self.response = HttpResponse(status=stream.status, headers=stream.headers, body=body, body_error=problem)
@@ -63,19 +57,19 @@ class OpenAnswer:
         self._event_by = None
 
     def _expect(self, seconds: float | None, late: str) -> None:
-        self._event_by = None if seconds is None else self._runtime.now() + seconds
+        self._event_by = None if seconds is None else self.runtime.now() + seconds
         self._late = f"{self._llm.model} {late.format(f'{seconds:g}')}" if seconds is not None else ""
 
     def _limit(self) -> float:
-        return self._until if self._event_by is None else min(self._until, self._event_by)
+        return self.until if self._event_by is None else min(self.until, self._event_by)
 
     async def _in_time(self, blocking: Any, asynchronous: Any, argument: Any) -> Any:
         try:
-            return await self._runtime.invoke(blocking, asynchronous, argument)
+            return await self.runtime.invoke(blocking, asynchronous, argument)
         except LLMTimeoutError as error:
-            if self._event_by is not None and self._event_by <= min(self._until, self._runtime.now()):
+            if self._event_by is not None and self._event_by <= min(self.until, self.runtime.now()):
                 raise LLMTimeoutError(self._late) from error
-            if self._stream is None or self._runtime.now() < self._until:
+            if self._stream is None or self.runtime.now() < self.until:
                 raise
             raise LLMTimeoutError(self._unfinished()) from error
 
@@ -85,9 +79,9 @@ class OpenAnswer:
     async def read(self) -> bytes:
         """Return the next piece of the body, `b""` at its end."""
         assert self._stream is not None
-        left = self._limit() - self._runtime.now()
+        left = self._limit() - self.runtime.now()
         if left <= 0:
-            raise LLMTimeoutError(self._unfinished() if self._limit() == self._until else self._late)
+            raise LLMTimeoutError(self._unfinished() if self._limit() == self.until else self._late)
         chunk: bytes = await self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
         return chunk
 
@@ -101,12 +95,12 @@ class OpenAnswer:
     async def _read_error(self) -> tuple[bytes, str]:
         """Return what comes of an error's body in a second, and why that is not all of it."""
         assert self._stream is not None
-        until = min(self._limit(), self._runtime.now() + ERROR_BODY_SECONDS)
+        until = min(self._limit(), self.runtime.now() + ERROR_BODY_SECONDS)
         pieces: list[bytes] = []
         size = 0
         try:
-            while size < _MAX_ERROR_BODY and (left := until - self._runtime.now()) > 0:
-                piece = await self._runtime.invoke(self._stream.read_chunk, self._stream.aread_chunk, left)
+            while size < _MAX_ERROR_BODY and (left := until - self.runtime.now()) > 0:
+                piece = await self.runtime.invoke(self._stream.read_chunk, self._stream.aread_chunk, left)
                 if not piece:
                     return b"".join(pieces), ""
                 pieces.append(piece)
@@ -118,7 +112,7 @@ class OpenAnswer:
 
     async def read_out(self) -> None:
         """Read what follows the end of the answer, as long as it is soon over."""
-        self._until = min(self._until, self._runtime.now() + _LAST_WORDS)
+        self.until = min(self.until, self.runtime.now() + _LAST_WORDS)
         self.at_once()
         try:
             while await self.read():
@@ -136,4 +130,4 @@ class OpenAnswer:
         """Give the connection back, or drop it if there is more to come."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
-            await self._runtime.invoke(stream.close, stream.aclose)
+            await self.runtime.invoke(stream.close, stream.aclose)
