@@ -32,17 +32,17 @@ class ClientCertificate:
 
     It is shown to the servers that ask for one: the endpoint's, and in a `Chain` the token endpoint's too, as OAuth's
     `client_auth="tls_client_auth"` needs. When its files change, connections made from then on show the new certificate;
-    a transport looks at most once a second, and after a server refused the old one. Until new files are whole and belong together,
-    the old certificate stays in use and the logger `oarlock.auth` warns; so it does of a certificate that has expired.
+    a transport looks at most once a second, and after a server refused the old one. Until new files are whole and belong
+    together the old certificate stays in use, and the logger `oarlock.auth` warns, as it does of one that has expired.
 
     Equal certificates (the same files, the same password) share their connections; others never do.
 
     Args:
-        cert: the path of a PEM file with the certificate and those between it and the authority, in this order, and perhaps with its
-            key; or of a PKCS#12 file (`.p12`, `.pfx`), which has it all. Or what stands in such a file, as text or bytes.
+        cert: the path of a PEM file with the certificate, then those between it and the authority, and perhaps the key;
+            or of a PKCS#12 file (`.p12`, `.pfx`), which has it all. Or what stands in such a file, as text or bytes.
         key: the path of a PEM file with the private key, or its text or bytes; default: the key is in `cert`.
-        password: of an encrypted key or PKCS#12 file: a text, a `Secret`, the `Path` of a file or a quick function. It is read
-            again with each new certificate.
+        password: of an encrypted key or PKCS#12 file: a text, a `Secret`, the `Path` of a file or a quick function. It is
+            read again with each new certificate.
 
     Raises:
         ConfigurationError: a file is missing or unreadable, the password is wrong, key and certificate do not belong
