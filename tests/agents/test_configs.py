@@ -8,8 +8,9 @@ from oarlock.testing import ScriptedLLM
 
 CONFIG = Located(
     {"role": "Poet", "goal": "Rhyme", "backstory": "Born on a boat."},
-    "agents.yaml: poet",
-    {"role": 2, "rol": 5, "goal": 3},
+    "agents.yaml",
+    "poet",
+    {"": 1, "role": 2, "rol": 5},
 )
 
 
@@ -35,9 +36,11 @@ def test_no_mapping_is_no_matter(kind):
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: Agent(config=Located({**CONFIG, "rol": "R"}, CONFIG.where, CONFIG.lines)),
-         r"^agents.yaml: poet \(line 5\): Agent has no argument 'rol'. Did you mean 'role'"),
-        (lambda: Agent(config=Located({"role": "Poet"}, CONFIG.where)), r"^agents.yaml: poet: Agent needs goal=\.\.\."),
+        (lambda: Agent(config=Located({**CONFIG, "rol": "R"}, "agents.yaml", "poet", CONFIG.lines)),
+         r"^agents.yaml, line 5: poet.rol: Agent has no argument 'rol'. Did you mean 'role'"),
+        (lambda: Agent(config=Located({"role": "Poet"}, "agents.yaml", "poet")), r"^agents.yaml: poet: Agent needs goal=\.\.\."),
+        (lambda: Agent(config=Located({**CONFIG, "max_iter": 0}, "agents.yaml", "poet", CONFIG.lines)),
+         r"^agents.yaml, line 1: poet: Agent 'Poet': max_iter must be"),
         (lambda: Agent(config={**CONFIG, "max_iter": 0}), "^config: Agent 'Poet': max_iter must be"),
         (lambda: Agent(config={**CONFIG, "llm": "gpt-4"}), r"Agent\(llm='gpt-4'\): 'gpt-4' names no provider"),
         (lambda: Agent(config="poet"), "Agent: config must be a mapping of argument names, not a str"),

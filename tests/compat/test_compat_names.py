@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import oarlock
+import oarlock.project
 from oarlock import ConfigurationError
 from oarlock.compat import as_crewai, install_as_crewai, uninstall
 from oarlock.testing import ScriptedLLM
@@ -38,6 +39,7 @@ ELSEWHERE = {
         "AgentAction": "oarlock.agents.outputs.AgentAction",
         "AgentFinish": "oarlock.agents.outputs.AgentFinish",
     },
+    "crewai.project": {name: f"oarlock.project.{name}" for name in oarlock.project.__all__},
     "crewai.types.usage_metrics": {"UsageMetrics": "oarlock.contract.reply.Usage"},
     "crewai.utilities.llm_utils": {"create_llm": "oarlock.compat.crewai.utilities.llm_utils.create_llm"},
 }
@@ -127,10 +129,6 @@ def test_pickles_name_oarlock(names: None) -> None:
         ("import crewai.memory", "crewai.memory is not in Oarlock: give an agent"),
         ("from crewai.knowledge.source import string_knowledge_source", "crewai.knowledge is not in Oarlock"),
         ("from crewai import Knowledge", "crewai.Knowledge is not in Oarlock"),
-        (
-            "from crewai.project import CrewBase, agent, crew",
-            "crewai.project is not in Oarlock: build the Crew in Python",
-        ),
         ("from crewai import Agnet", "crewai.Agnet is not in Oarlock: did you mean 'Agent'?"),
         ("from crewai.tools import tol", "crewai.tools.tol is not in Oarlock: did you mean 'tool'?"),
         ("from crewai.types import streaming", "crewai.types.streaming is not in Oarlock."),

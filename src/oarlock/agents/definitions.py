@@ -110,7 +110,7 @@ def _build(
         raise ConfigurationError(f"{_place(config)}: {error}") from None
 
 
-def _place(config: Mapping[str, Any], name: str | None = None) -> str:
+def _place(config: Mapping[str, Any], name: str = "") -> str:
     return config.place(name) if isinstance(config, Located) else "config"
 
 

@@ -13,16 +13,21 @@ class Located(dict[str, Any]):
 
     Args:
         settings: the arguments.
-        where: the file and the section, such as `"config/agents.yaml: researcher"`.
-        lines: the line of each argument, counted from one, where that is known.
+        file: the file.
+        section: the section's name.
+        lines: the line of each argument, counted from one, where that is known; with the name `""` the section's own.
     """
 
-    def __init__(self, settings: Mapping[str, Any], where: str, lines: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], file: str, section: str, lines: Mapping[str, int] | None = None
+    ) -> None:
         super().__init__(settings)
-        self.where = where
+        self.file = file
+        self.section = section
         self.lines = dict(lines or {})
 
-    def place(self, name: str | None = None) -> str:
-        """Return the section, with the line of an argument in it."""
-        line = self.lines.get(name) if name else None
-        return f"{self.where} (line {line})" if line else self.where
+    def place(self, name: str = "") -> str:
+        """Return where the section stands, or an argument in it, for a message."""
+        line = self.lines.get(name) or self.lines.get("")
+        what = f"{self.section}.{name}" if name else self.section
+        return f"{self.file}, line {line}: {what}" if line else f"{self.file}: {what}"

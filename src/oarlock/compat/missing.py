@@ -12,7 +12,6 @@ COMPANIONS = frozenset({"crewai_tools"})
 
 _TASKS = "split the work into tasks of a Crew"
 _MEMORY = "give an agent what it should know through a task's context or a tool"
-_YAML = "build the Crew in Python"
 
 _INSTEAD = {
     "crewai_tools": "write a function and mark it with @tool from crewai.tools",
@@ -23,7 +22,6 @@ _INSTEAD = {
     "Memory": _MEMORY,
     "memory": _MEMORY,
     "cli": "use the `oarlock` command",
-    "project": _YAML,
     "rag": _MEMORY,
     "telemetry": "there is no telemetry to switch off",
 }
