@@ -275,7 +275,7 @@ def test_the_answer_of_a_crew_whose_last_task_was_skipped_is_the_one_before(kick
 
 def test_what_a_condition_raises_ends_the_run(kickoff: Callable[..., Any]) -> None:
     agent = agent_of(ScriptedLLM(["first"]))
-    task = ConditionalTask(description="b", agent=agent, condition=lambda output: output.json["x"])
+    task = ConditionalTask(description="b", agent=agent, condition=lambda output: output.nothing_like_this)
     with pytest.raises(AttributeError):
         kickoff(Crew(tasks=[Task(description="a", agent=agent), task]))
 

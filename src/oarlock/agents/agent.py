@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.definitions import check_budget, check_llm, checked, text, tools_of
 from oarlock.agents.run import execute_alone
+from oarlock.contract.checks import flag
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
 from oarlock.runtime import drive, drive_async
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Agent"]
 
 _LATER = {
-    "allow_delegation": False,
     "allow_code_execution": False,
     "cache": True,
     "function_calling_llm": None,
@@ -32,11 +32,11 @@ _LATER = {
     "max_rpm": None,
     "memory": False,
     "multimodal": False,
+    "prompt_template": None,
     "reasoning": False,
     "respect_context_window": True,
-    "system_template": None,
-    "prompt_template": None,
     "response_template": None,
+    "system_template": None,
 }
 
 
@@ -55,6 +55,7 @@ class Agent:
         tools: functions marked with `@tool`, or `BaseTool` objects.
         max_iter: most model calls for one task; the last one must answer, without tools.
         verbose: show what happens, on the terminal.
+        allow_delegation: let it give work to the other agents of its crew, and ask them, with two tools.
         step_callback: called with an `AgentAction` after each tool call and an `AgentFinish` at the end.
         budget: the most that the agent's work may cost in one run, model calls of its tools included; each run has its
             own count. For one count over all runs: `with budget:` around them.
@@ -76,6 +77,7 @@ class Agent:
     tools: list[Any] = field(default_factory=list)
     max_iter: int = 25
     verbose: bool = False
+    allow_delegation: bool = False
     step_callback: Callable[[Any], Any] | None = None
     budget: Budget | None = None
     _tools_by_name: dict[str, BaseTool] | None = field(default=None, init=False, repr=False)
@@ -88,6 +90,7 @@ class Agent:
             check_llm(owner, "llm", self.llm)
         if not isinstance(self.max_iter, int) or isinstance(self.max_iter, bool) or self.max_iter < 1:
             raise ConfigurationError(f"{owner}: max_iter must be a whole number of at least 1, not {self.max_iter!r}.")
+        flag(owner, "allow_delegation", self.allow_delegation)
         check_budget(owner, self.budget)
         if self.tools:
             self.tools = list(self.tools)

@@ -9,12 +9,14 @@ from typing import Any
 from oarlock.contract.events import (
     CallFailed,
     CallFinished,
+    Delegated,
     Event,
     RunFailed,
     RunFinished,
     RunStarted,
     SignedIn,
     TaskFinished,
+    TaskSkipped,
     TaskStarted,
     ToolFinished,
     Waiting,
@@ -51,6 +53,11 @@ def _task(event: TaskStarted) -> list[str]:
     return [f"  Task {event.number}: {scrub(event.description, 100)}", f"    Agent: {scrub(event.agent or '', 60)}"]
 
 
+def _delegated(event: Delegated) -> list[str]:
+    does = "asks" if event.question else "delegates to"
+    return [f"    {scrub(event.agent or '', 60)} {does} {scrub(event.coworker, 60)}: {scrub(event.work, 100)}"]
+
+
 def _signed_in(event: SignedIn) -> list[str]:
     lasts = f", valid for {event.expires_in:.0f} s" if event.expires_in is not None else ""
     return [f"    Signed in ({event.why}{lasts})"]
@@ -75,6 +82,8 @@ def _finished(event: RunFinished) -> list[str]:
 _WORDS: dict[type[Event], Callable[[Any], list[str]]] = {
     RunStarted: lambda event: [f"Crew started: {event.tasks} task{'s' if event.tasks != 1 else ''}"],
     TaskStarted: _task,
+    TaskSkipped: lambda event: [f"  Task {event.number}: {scrub(event.description, 100)}", "    Skipped"],
+    Delegated: _delegated,
     SignedIn: _signed_in,
     Waiting: _waiting,
     CallFinished: _answered,

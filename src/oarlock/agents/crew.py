@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,8 +13,9 @@ from oarlock.agents.console import listener
 from oarlock.agents.crew_run import run_crew
 from oarlock.agents.definitions import check_budget, check_llm, checked
 from oarlock.agents.graph import Order
+from oarlock.agents.hierarchy import assignment_of, manager_of, staff_of
 from oarlock.agents.outputs import CrewOutput
-from oarlock.agents.run import Assignment, assign
+from oarlock.agents.run import Assignment
 from oarlock.agents.task import Task
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Crew", "Process"]
 
+_log = logging.getLogger("oarlock.agents")
+
 Listener = Callable[[Event], None]
 
 _LATER = {
@@ -33,7 +37,6 @@ _LATER = {
     "function_calling_llm": None,
     "full_output": False,
     "knowledge_sources": None,
-    "manager_agent": None,
     "max_rpm": None,
     "memory": False,
     "output_log_file": None,
@@ -54,15 +57,18 @@ class Process(StrEnum):
 @checked(later=_LATER)
 @dataclass(kw_only=True, eq=False, slots=True, weakref_slot=True)
 class Crew:
-    """Agents and the tasks that they do, one after the other; each task sees the answers of those before it.
+    """Agents and the tasks that they do, in their order or side by side; each task sees the answers of those before it.
 
     Building one needs no key and no network. Runs never change it: one crew serves a thousand runs at once.
 
     Args:
-        tasks: what to do, in this order.
+        tasks: what to do, in this order; those with `async_execution` as soon as what they see is there. If one fails,
+            those under way are awaited, and no further one begins.
         agents: who is there; default: the agents of the tasks.
-        process: `Process.sequential`.
-        manager_llm: in a sequential crew: the LLM of all agents that have none of their own.
+        process: `Process.sequential`: each task is done by its agent. `Process.hierarchical`: a manager gives each task to
+            the agents (to the task's own, if it has one), checks what comes back, and writes the answer.
+        manager_llm: the manager's LLM, and that of all agents that have none of their own, in a sequential crew too.
+        manager_agent: the manager; default: one made of `manager_llm`.
         verbose: show what happens, on the terminal.
         name: for logs.
         step_callback: called after each agent's own.
@@ -85,11 +91,13 @@ class Crew:
     agents: list[Agent] = field(default_factory=list)
     process: Process = Process.sequential
     manager_llm: BaseLLM | None = None
+    manager_agent: Agent | None = None
     verbose: bool = False
     name: str = "crew"
     step_callback: Callable[[Any], Any] | None = None
     task_callback: Callable[[Any], Any] | None = None
     budget: Budget | None = None
+    _manager: Agent | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.tasks = _all_of(Task, "tasks", self.tasks)
@@ -97,18 +105,36 @@ class Crew:
         try:
             self.process = Process(self.process)
         except ValueError:
-            raise ConfigurationError(f"Crew: process must be Process.sequential, not {self.process!r}.") from None
-        if self.process is Process.hierarchical:
-            raise ConfigurationError("Crew: Process.hierarchical is not supported by this version of Oarlock yet.")
+            raise ConfigurationError(
+                f"Crew: process must be Process.sequential or Process.hierarchical, not {self.process!r}."
+            ) from None
         if not self.tasks:
             raise ConfigurationError("Crew: there are no tasks. Pass tasks=[Task(...)].")
         if self.manager_llm is not None:
             check_llm("Crew", "manager_llm", self.manager_llm)
         check_budget("Crew", self.budget)
         Order(self.tasks)
+        self._check_process()
+
+    def _check_process(self) -> None:
+        if self.manager_agent is not None and not isinstance(self.manager_agent, Agent):
+            shown = type(self.manager_agent).__name__
+            raise ConfigurationError(f"Crew: manager_agent must be an Agent, not of the type {shown}.")
+        if self.process is Process.hierarchical:
+            self._manager = manager_of(self)
+            return
+        if self.manager_agent is not None:
+            raise ConfigurationError("Crew: manager_agent needs process=Process.hierarchical.")
         for task in self.tasks:
             if task.agent is None and len(self.agents) != 1:
                 raise ConfigurationError(f"Crew: task {task.name!r} has no agent. Pass Task(agent=...).")
+        if self.manager_llm is not None:
+            served = ", ".join(agent.role for agent in staff_of(self) if agent.llm is None) or "nobody, as all have one"
+            _log.info(
+                "Crew %r is sequential: its manager_llm manages nothing, it serves the agents without an LLM (%s)",
+                self.name,
+                served,
+            )
 
     def assignment(self, task: Task, inputs: Mapping[str, Any], budgets: dict[int, Budget]) -> Assignment:
         """Return a task with its inputs filled in. `budgets` are those of the run's agents, filled here.
@@ -116,10 +142,7 @@ class Crew:
         Raises:
             ConfigurationError: an input is missing, or its agent has no LLM.
         """
-        agent = task.agent or self.agents[0]
-        return assign(
-            task, agent, agent.llm or self.manager_llm, inputs, step_callbacks=(self.step_callback,), budgets=budgets
-        )
+        return assignment_of(self, task, self._manager, inputs, budgets)
 
     def kickoff(
         self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
@@ -170,7 +193,7 @@ class Crew:
     def _run(
         self, runtime: Runtime, inputs: Mapping[str, Any] | None, user: Any, on_event: Listener | None
     ) -> Coroutine[Any, Any, CrewOutput]:
-        loud = tuple(agent.role for agent in self.agents if agent.verbose)
+        loud = tuple(agent.role for agent in staff_of(self) if agent.verbose)
         return run_crew(runtime, self, inputs, listener(self.verbose, loud, on_event), user)
 
 

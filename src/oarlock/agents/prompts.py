@@ -53,11 +53,9 @@ JUDGE = (
     "\n\nThe rule:\n{rule}"
 )
 
-MANAGER = {
-    "role": "Manager",
-    "goal": "Have every task done well by the right coworkers",
-    "backstory": "You know what each of your coworkers does best, and you answer for the quality of their work.",
-}
+MANAGER_ROLE = "Manager"
+MANAGER_GOAL = "Have every task done well by the right coworkers"
+MANAGER_BACKSTORY = "You know what each of your coworkers does best, and you answer for the quality of their work."
 
 MANAGE = """
 You do not do the work yourself. Give it to the coworkers who suit it best, with the tools for delegating and asking, and \

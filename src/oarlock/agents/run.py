@@ -50,6 +50,7 @@ class Assignment:
     description: str
     expected_output: str
     role: str
+    goal: str
     system: str
     tools: Mapping[str, BaseTool]
     step_callbacks: tuple[Callable[[Any], Any], ...] = field(default=())
@@ -65,6 +66,7 @@ def assign(
     *,
     step_callbacks: tuple[Callable[[Any], Any] | None, ...] = (),
     budgets: dict[int, Budget] | None = None,
+    own_tools: bool = False,
 ) -> Assignment:
     """Fill a task in and check that it can be done, before any model is asked.
 
@@ -75,6 +77,7 @@ def assign(
         inputs: values for the `{name}`s.
         step_callbacks: to be called after the agent's own.
         budgets: those of this run by agent, so that all work of one agent counts against one; filled here.
+        own_tools: the agent works with its own tools, whatever the task has.
 
     Raises:
         ConfigurationError: an input is missing, or nobody to think with.
@@ -87,6 +90,7 @@ def assign(
     role = fill(agent.role, inputs, f"{owner}: role")
     goal = fill(agent.goal, inputs, f"{owner}: goal")
     backstory = fill(agent.backstory, inputs, f"{owner}: backstory")
+    tools = agent.tools if own_tools else task.tools or agent.tools
     return Assignment(
         task=task,
         agent=agent,
@@ -94,8 +98,9 @@ def assign(
         description=fill(task.description, inputs, f"Task {task.name!r}: description"),
         expected_output=fill(task.expected_output, inputs, f"Task {task.name!r}: expected_output"),
         role=role,
+        goal=goal,
         system=system_prompt(role, goal, backstory),
-        tools=tools_of(owner, task.tools or agent.tools) if task.tools or agent.tools else {},
+        tools=tools_of(owner, tools) if tools else {},
         step_callbacks=tuple(callback for callback in (agent.step_callback, *step_callbacks) if callback),
         budget=_own_budget(agent, {} if budgets is None else budgets),
     )
@@ -118,7 +123,7 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
     with scope(task=task.name, agent=assignment.role), within(assignment.budget):
         emit(TaskStarted(number=number, description=assignment.description))
         started = runtime.now()
-        work = _work(runtime, assignment, context, number)
+        work = _work(runtime, assignment, context, str(number))
         try:
             answer = await _loop(work)
         except Exception as error:
@@ -139,7 +144,27 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
     return output
 
 
-def _work(runtime: Runtime, assignment: Assignment, context: str, number: int) -> Work:
+async def execute_piece(runtime: Runtime, assignment: Assignment, context: str, key: str) -> str:
+    """Do a piece of a task for another agent, within the limits of both, and return the answer.
+
+    Args:
+        runtime: drives it.
+        assignment: the piece; what it costs is noted there.
+        context: what to know beforehand.
+        key: tells this piece from all other work of the run.
+    """
+    with scope(agent=assignment.role), within(assignment.budget):
+        work = _work(runtime, assignment, context, key)
+        try:
+            return await _loop(work)
+        except Exception as error:
+            error.add_note(f"This happened while agent {assignment.role!r} worked on a part of it for another one.")
+            raise
+        finally:
+            assignment.spent.append((assignment.role, work.usage))
+
+
+def _work(runtime: Runtime, assignment: Assignment, context: str, key: str) -> Work:
     return Work(
         runtime=runtime,
         role=assignment.role,
@@ -153,7 +178,7 @@ def _work(runtime: Runtime, assignment: Assignment, context: str, number: int) -
             },
         ],
         max_iter=assignment.agent.max_iter,
-        key=str(number),
+        key=key,
         step_callbacks=assignment.step_callbacks,
         extras={"from_task": assignment.task, "from_agent": assignment.agent},
     )
