@@ -89,8 +89,11 @@ class _Run:
             for role, usage in assignment.spent:
                 by_agent[role] = by_agent[role] + usage if role in by_agent else usage
         outputs = [self.outputs[position] for position in range(len(self.outputs))]
+        last = next(output for output in reversed(outputs) if not output.skipped)  # the first one never is
         return CrewOutput(
-            raw=next(output.raw for output in reversed(outputs) if not output.skipped),  # the first one never is
+            raw=last.raw,
+            pydantic=last.pydantic,
+            json_dict=last.json_dict,
             tasks_output=tuple(outputs),
             usage_metrics=functools.reduce(Usage.__add__, by_agent.values()),
             usage_by_agent=by_agent,

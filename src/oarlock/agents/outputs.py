@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,9 @@ class TaskOutput:
     """The answer to one task; `str()` is its text.
 
     Attributes:
-        raw: the text.
+        raw: the text; of a structure its JSON alone, without what the model wrote around it.
+        pydantic: the object of `Task(output_pydantic=...)`.
+        json_dict: the JSON values of `Task(output_json=...)`.
         description: the task's, with the inputs filled in.
         expected_output: likewise.
         name: the task's.
@@ -32,6 +35,21 @@ class TaskOutput:
     agent: str = ""
     usage: Usage = field(default_factory=Usage)
     skipped: bool = False
+    pydantic: Any = None
+    json_dict: Any = None
+
+    @property
+    def json(self) -> str:
+        """The text of `json_dict`.
+
+        Raises:
+            ValueError: the task has no `output_json`.
+        """
+        return _json(self.json_dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the structure as a dictionary, empty if there is none."""
+        return _to_dict(self)
 
     @property
     def summary(self) -> str:
@@ -43,12 +61,14 @@ class TaskOutput:
         return self.raw
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: it is the caller's, and `after_kickoff` functions change it
 class CrewOutput:
-    """What a crew's run gave; `str()` is the text of its last task.
+    """What a crew's run gave; `str()` is the text of its last task, `["key"]` a field of its structure.
 
     Attributes:
         raw: the text of the last task.
+        pydantic: the object of the last task's `output_pydantic`.
+        json_dict: the JSON values of the last task's `output_json`.
         tasks_output: every task's output, in order.
         usage_metrics: tokens and requests of this run.
         usage_by_agent: the same by the agents' roles.
@@ -60,6 +80,28 @@ class CrewOutput:
     usage_metrics: Usage = field(default_factory=Usage)
     usage_by_agent: dict[str, Usage] = field(default_factory=dict)
     run_id: str = ""
+    pydantic: Any = None
+    json_dict: Any = None
+
+    @property
+    def json(self) -> str:
+        """The text of `json_dict`.
+
+        Raises:
+            ValueError: the last task has no `output_json`.
+        """
+        return _json(self.json_dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the structure as a dictionary, empty if there is none."""
+        return _to_dict(self)
+
+    def __getitem__(self, key: str) -> Any:
+        if self.pydantic is not None and hasattr(self.pydantic, key):
+            return getattr(self.pydantic, key)
+        if isinstance(self.json_dict, dict) and key in self.json_dict:
+            return self.json_dict[key]
+        raise KeyError(key)
 
     @property
     def token_usage(self) -> Usage:
@@ -88,3 +130,16 @@ class AgentFinish:
     output: Any
     thought: str = ""
     text: str = ""
+
+
+def _to_dict(output: TaskOutput | CrewOutput) -> dict[str, Any]:
+    if isinstance(output.json_dict, dict):
+        return dict(output.json_dict)
+    made = None if output.pydantic is None else output.pydantic.model_dump()
+    return made if isinstance(made, dict) else {}
+
+
+def _json(value: Any) -> str:
+    if value is None:
+        raise ValueError("There is no JSON here: the task has no output_json=.")
+    return json.dumps(value, ensure_ascii=False)

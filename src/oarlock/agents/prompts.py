@@ -66,6 +66,8 @@ COWORKERS = "Your coworkers:\n{coworkers}"
 
 FROM_COWORKER = "The complete result, for a coworker who sees nothing else of your work."
 
+JUDGE_AGAIN = 'That is no verdict. Reply with one JSON object alone: {"valid": true or false, "reason": "..."}'
+
 STOP_WORD = "\nObservation:"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.console import listener
 from oarlock.agents.definitions import tools_of
+from oarlock.agents.finish import Finish, finish_of
 from oarlock.agents.inputs import fill
 from oarlock.agents.native import run_native
 from oarlock.agents.outputs import TaskOutput
@@ -55,6 +56,7 @@ class Assignment:
     tools: Mapping[str, BaseTool]
     step_callbacks: tuple[Callable[[Any], Any], ...] = field(default=())
     budget: Budget | None = None
+    finish: Finish | None = None
     spent: list[tuple[str, Usage]] = field(default_factory=list)
 
 
@@ -67,6 +69,7 @@ def assign(
     step_callbacks: tuple[Callable[[Any], Any] | None, ...] = (),
     budgets: dict[int, Budget] | None = None,
     own_tools: bool = False,
+    on_human_input: Callable[..., Any] | None = None,
 ) -> Assignment:
     """Fill a task in and check that it can be done, before any model is asked.
 
@@ -78,6 +81,7 @@ def assign(
         step_callbacks: to be called after the agent's own.
         budgets: those of this run by agent, so that all work of one agent counts against one; filled here.
         own_tools: the agent works with its own tools, whatever the task has.
+        on_human_input: whom the task asks for `human_input`, in place of the terminal.
 
     Raises:
         ConfigurationError: an input is missing, or nobody to think with.
@@ -103,6 +107,7 @@ def assign(
         tools=tools_of(owner, tools) if tools else {},
         step_callbacks=tuple(callback for callback in (agent.step_callback, *step_callbacks) if callback),
         budget=_own_budget(agent, {} if budgets is None else budgets),
+        finish=finish_of(task, inputs, on_human_input) if task.is_finished_further else None,
     )
 
 
@@ -124,21 +129,18 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
         emit(TaskStarted(number=number, description=assignment.description))
         started = runtime.now()
         work = _work(runtime, assignment, context, str(number))
+        if assignment.finish is not None:
+            assignment.finish.prepare(work)
         try:
-            answer = await _loop(work)
+            output = _output(assignment, await _loop(work))
+            if assignment.finish is not None:
+                output = await assignment.finish.output(work, output, _loop)
         except Exception as error:
             error.add_note(f"This happened while agent {assignment.role!r} worked on task {task.name!r}.")
             raise
         assignment.spent.append((assignment.role, work.usage))
-        output = TaskOutput(
-            raw=answer,
-            description=assignment.description,
-            expected_output=assignment.expected_output,
-            name=task.name,
-            agent=assignment.role,
-            usage=sum((usage for _, usage in assignment.spent), Usage()),
-        )
-        emit(TaskFinished(seconds=runtime.now() - started, answer=answer))
+        output = dataclasses.replace(output, usage=sum((usage for _, usage in assignment.spent), Usage()))
+        emit(TaskFinished(seconds=runtime.now() - started, answer=output.raw))
         if task.callback:
             await call_back(runtime, task.callback, output)
     return output
@@ -164,6 +166,16 @@ async def execute_piece(runtime: Runtime, assignment: Assignment, context: str, 
             assignment.spent.append((assignment.role, work.usage))
 
 
+def _output(assignment: Assignment, answer: str) -> TaskOutput:
+    return TaskOutput(
+        raw=answer,
+        description=assignment.description,
+        expected_output=assignment.expected_output,
+        name=assignment.task.name,
+        agent=assignment.role,
+    )
+
+
 def _work(runtime: Runtime, assignment: Assignment, context: str, key: str) -> Work:
     return Work(
         runtime=runtime,
@@ -186,6 +198,8 @@ def _work(runtime: Runtime, assignment: Assignment, context: str, key: str) -> W
 
 async def _loop(work: Work) -> str:
     """Run the loop that suits the model; one that fails at calling functions goes on with text."""
+    if work.tools_as_text:  # the agent tries again
+        return await run_react(work)
     if not work.tools or work.llm.supports_function_calling():
         try:
             return await run_native(work)
@@ -193,6 +207,7 @@ async def _loop(work: Work) -> str:
             if not _cannot_call_functions(work, error):
                 raise
             _log.warning("%s does not take tools (%s); going on with tools as text", work.llm, error)
+    work.tools_as_text = True
     work.messages[0]["content"] = (
         f"{work.messages[0]['content']}{react_prompt([t.schema for t in work.tools.values()])}"
     )

@@ -101,14 +101,12 @@ class Read:
     value: Any
 
 
-def structure_of(owner: str, output_pydantic: object, output_json: object, repairs: object) -> Structure | None:
+def structure_of(owner: str, output_pydantic: object, output_json: object, repairs: int) -> Structure | None:
     """Return the structure that a task asks for, if it asks for one.
 
     Raises:
         ConfigurationError: it asks for two, for something that is no pydantic model, or for one without a JSON schema.
     """
-    if not isinstance(repairs, int) or isinstance(repairs, bool) or repairs < 0:
-        raise ConfigurationError(f"{owner}: output_max_repairs must be a whole number of at least 0, not {repairs!r}.")
     if output_pydantic is not None and output_json is not None:
         raise ConfigurationError(f"{owner}: give output_pydantic or output_json, not both.")
     name, model = ("output_json", output_json) if output_pydantic is None else ("output_pydantic", output_pydantic)
@@ -221,7 +219,7 @@ def _strict(schema: Any) -> Any:
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    made = {}
+    made: dict[str, Any] = {}
     for key, value in schema.items():
         if key in ("properties", "$defs"):
             made[key] = {name: _strict(part) for name, part in value.items()}

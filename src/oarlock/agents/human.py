@@ -1,0 +1,83 @@
+"""`human_input`: a human looks at the answer before it counts."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from oarlock.agents.work import call_back
+from oarlock.contract.errors import ConfigurationError, OutputError
+from oarlock.runtime import Runtime, ThreadPool
+
+if TYPE_CHECKING:
+    from oarlock.agents.outputs import TaskOutput
+
+__all__ = ["Asker", "ask", "asker_of"]
+
+Asker = Callable[..., Any]
+"""A function, blocking or `async`: `(TaskOutput) -> str | None`: what to change, or nothing to accept the answer."""
+
+_TERMINAL: Final = ThreadPool(1, "oarlock-terminal")  # one: two questions at once could not be told apart
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # could change the terminal
+
+
+def asker_of(owner: str, hook: Asker | None) -> Asker:
+    """Return whom to ask about an answer: the hook, else the terminal.
+
+    Raises:
+        ConfigurationError: there is neither.
+    """
+    if hook is not None:
+        return hook
+    if not _is_terminal():
+        raise ConfigurationError(
+            f"{owner}: human_input=True needs somebody to ask, and this is no terminal. Pass Crew(on_human_input=function), "
+            "which gets the TaskOutput and returns what to change, or nothing."
+        )
+    return ask_on_terminal
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stdin.isatty()
+    except (AttributeError, ValueError):  # none, or closed
+        return False
+
+
+async def ask(runtime: Runtime, asker: Asker, output: TaskOutput) -> str:
+    """Return what a human wants changed, empty for nothing.
+
+    Raises:
+        ConfigurationError: a hook returned something else.
+        OutputError: the terminal was closed.
+    """
+    if asker is ask_on_terminal:
+        said = await runtime.invoke(ask_on_terminal, None, output, pool=_TERMINAL)
+    else:
+        said = await call_back(runtime, asker, output)
+    if said is None or said is True:
+        return ""
+    if not isinstance(said, str):
+        raise ConfigurationError(
+            f"on_human_input must return a text with what to change, or None to accept, not a {type(said).__name__}."
+        )
+    return said.strip()
+
+
+def ask_on_terminal(output: TaskOutput) -> str:
+    """Show an answer and read a line.
+
+    Raises:
+        OutputError: the terminal was closed.
+    """
+    shown = _CONTROL.sub("", output.raw)
+    who = _CONTROL.sub("", output.agent)
+    print(f"\n{who} has answered:\n\n{shown}\n", file=sys.stderr, flush=True)  # noqa: T201  this is the terminal's view
+    try:
+        return input("Press Enter to accept it, or write what to change: ")
+    except EOFError:
+        raise OutputError(
+            "The terminal was closed before anybody accepted the answer; the error has it as .text.", text=output.raw
+        ) from None
