@@ -3,6 +3,8 @@
 import asyncio
 import copy
 import json
+import subprocess
+import sys
 import threading
 
 import httpx2
@@ -93,6 +95,17 @@ def test_it_answers(transport, ask_anyhow):
     assert request.json["messages"] == [{"role": "user", "content": "Hi"}]
     assert "tools" not in request.json
     assert "stop" not in request.json
+
+
+def test_a_blocking_program_is_spared_the_import_of_asyncio():
+    program = (
+        "import sys; from oarlock import ChatLLM; from oarlock.auth import ApiKey\n"
+        "print(ChatLLM('m', sys.argv[1], auth=ApiKey('k')).call('Hi'), 'asyncio' in sys.modules)"
+    )
+    with LoopbackEndpoint(["Hello"]) as endpoint:
+        command = [sys.executable, "-c", program, endpoint.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("Hello False\n", "")
 
 
 def test_the_url_may_name_the_path_itself():

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from asyncio import timeout as asyncio_timeout
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from oarlock.contract.errors import OarlockError
-from oarlock.contract.http import Headers, HttpRequest, HttpResponse
-from oarlock.transport.body import ERROR_BODY_SECONDS, Body, body_error, check_headers, too_large
+from oarlock.contract.http import HttpRequest, HttpResponse
+from oarlock.transport.body import ERROR_BODY_SECONDS, body_error, too_large
 from oarlock.transport.failures import limit_of
 from oarlock.transport.interrupts import in_main_thread, interrupts
 from oarlock.transport.naming import endpoint
 from oarlock.transport.options import TransportOptions
 from oarlock.transport.reqwest_clients import Clients
 from oarlock.transport.reqwest_errors import translate
-from oarlock.transport.stepping import finish
+from oarlock.transport.reqwest_messages import PREFETCH, new_body, prepared, read_headers
 
 if TYPE_CHECKING:
     from pyreqwest.client import SyncClient
-    from pyreqwest.request import StreamRequest
-    from pyreqwest.response import Response
+
+    from oarlock.transport.reqwest_stream import ReqwestStream
 
 __all__ = ["ReqwestTransport"]
-
-# A body up to this size arrives together with the headers, in one step; pyreqwest's own default.
-PREFETCH = 64 * 1024
 
 
 class ReqwestTransport:
@@ -72,7 +65,7 @@ class ReqwestTransport:
                 self._clients.forget_main()
 
     def _exchange(self, client: SyncClient, request: HttpRequest) -> HttpResponse:
-        exchange: Any = _prepare(client, request, limit_of(request))
+        exchange: Any = prepared(client, request, limit_of(request))
         response = exchange.__enter__()
         try:
             status = response.status
@@ -102,8 +95,10 @@ class ReqwestTransport:
         raise failure
 
     async def _aexchange(self, request: HttpRequest) -> HttpResponse:
+        from asyncio import timeout as asyncio_timeout  # not at the top: plain blocking calls never need it
+
         seconds = limit_of(request)
-        async with _prepare(self._clients.asynchronous(seconds), request, seconds, prefetch=0) as response:
+        async with prepared(self._clients.asynchronous(seconds), request, seconds, prefetch=0) as response:
             status = response.status
             headers = read_headers(response, request, self.options)
             if status < 400 and self._is_here(response, request, status):
@@ -142,8 +137,8 @@ class ReqwestTransport:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
             seconds = limit_of(request)
-            exchange = _prepare(self._clients.asynchronous(seconds), request, None, prefetch=0)
-            return ReqwestStream(exchange, finish(exchange.__aenter__(), seconds), request, self.options)
+            exchange = prepared(self._clients.asynchronous(seconds), request, None, prefetch=0)
+            return _streams().open(exchange, seconds, request, self.options)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
         raise failure
@@ -152,10 +147,8 @@ class ReqwestTransport:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
             seconds = limit_of(request)
-            exchange = _prepare(self._clients.asynchronous(seconds), request, None, prefetch=0)
-            async with asyncio_timeout(seconds):
-                response = await exchange.__aenter__()
-            return ReqwestStream(exchange, response, request, self.options)
+            exchange = prepared(self._clients.asynchronous(seconds), request, None, prefetch=0)
+            return await _streams().aopen(exchange, seconds, request, self.options)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
         raise failure
@@ -169,119 +162,7 @@ class ReqwestTransport:
         self._clients.close()
 
 
-class ReqwestStream:
-    """A response that pyreqwest is still receiving. It may be opened in one colour and read in the other."""
+def _streams() -> type[ReqwestStream]:
+    from oarlock.transport.reqwest_stream import ReqwestStream  # brings asyncio, which plain blocking calls never need
 
-    __slots__ = ("__weakref__", "_body", "_closed", "_exchange", "_options", "_read", "_request", "headers", "status")
-
-    def __init__(
-        self, exchange: StreamRequest, response: Response, request: HttpRequest, options: TransportOptions
-    ) -> None:
-        self._exchange = exchange
-        self._request = request
-        self._options = options
-        self._closed = False
-        self.status: int = response.status
-        self._read = response.body_reader.read_chunk
-        try:
-            self.headers = read_headers(response, request, options)
-            self._body = new_body(request, self.status, self.headers, options)
-        except OarlockError:
-            self.close()
-            raise
-
-    def read_chunk(self, timeout: float | None) -> bytes:
-        """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
-        try:
-            while not self._closed and not self._body.full:
-                chunk = finish(self._read(), timeout)
-                if chunk is None:
-                    return self._end()
-                if piece := self._body.feed(chunk.to_bytes()):
-                    return piece
-        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
-            failure = translate(error, self._request, self._options, timeout)
-        else:
-            return b""
-        self.close()
-        raise failure
-
-    async def aread_chunk(self, timeout: float | None) -> bytes:
-        """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
-        try:
-            while not self._closed and not self._body.full:
-                async with asyncio_timeout(timeout):
-                    chunk = await self._read()
-                if chunk is None:
-                    return self._end()
-                if piece := self._body.feed(chunk.to_bytes()):
-                    return piece
-        except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
-            failure = translate(error, self._request, self._options, timeout)
-        else:
-            return b""
-        self.close()
-        raise failure
-
-    def _end(self) -> bytes:
-        self._body.finish()
-        self.close()
-        return b""
-
-    def close(self) -> None:
-        """Give the connection back or drop it; safe to call twice, never raises."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(Exception):  # closing must not hide what happened before; nothing is left to do
-            finish(self._exchange.__aexit__(None, None, None), None)
-
-    async def aclose(self) -> None:
-        """Give the connection back or drop it; safe to call twice, never raises."""
-        self.close()  # pyreqwest only notes that the response is given up: there is nothing to wait for
-
-    def __del__(self) -> None:
-        self.close()
-
-
-def _prepare(client: Any, request: HttpRequest, seconds: float | None, *, prefetch: int = PREFETCH) -> Any:
-    builder = client.request(request.method, request.url)
-    if request.headers:
-        builder.headers(request.headers)
-    if request.body:
-        builder.body_bytes(request.body)
-    if seconds is not None:
-        builder.timeout(timedelta(seconds=seconds))
-    if prefetch != PREFETCH:
-        builder.streamed_read_buffer_limit(prefetch)
-    return builder.build_streamed()
-
-
-def new_body(request: HttpRequest, status: int, headers: Headers, options: TransportOptions) -> Body:
-    """Return what decodes and counts the body of a response."""
-    cut = status >= 400
-    cap = options.max_error_body if cut else options.max_body
-    return Body(headers, cap=cap, cut=cut, where=endpoint(request.url))
-
-
-def read_headers(response: Any, request: HttpRequest, options: TransportOptions) -> Headers:
-    """Return a response's headers, checked against their cap; a value that is not text is left out."""
-    fields = response.headers
-    try:
-        by_name = fields.dict_multi_value()  # half the time of `items`, but a repeated field's values are a list
-        pairs = fields.items() if list in map(type, by_name.values()) else by_name.items()
-        headers = Headers.lowered(pairs)
-    except ValueError:
-        headers = Headers.lowered(_readable(fields))
-    check_headers(headers, options.max_headers, request.url)
-    return headers
-
-
-def _readable(fields: Any) -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for name in dict.fromkeys(fields.keys()):
-        try:
-            pairs.extend((name, value) for value in fields.getall(name))
-        except ValueError:  # bytes beyond ASCII, which HTTP has made obsolete; nothing of ours reads them
-            continue
-    return pairs
+    return ReqwestStream

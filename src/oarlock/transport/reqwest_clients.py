@@ -15,7 +15,6 @@ from oarlock.contract.secret import Secret
 from oarlock.runtime.lasting import in_lasting_thread
 from oarlock.transport.identity import Shown
 from oarlock.transport.proxies import proxy_for, revealed
-from oarlock.transport.stepping import finish
 
 if TYPE_CHECKING:
     from oarlock.contract.client_identity import ClientIdentity
@@ -91,6 +90,8 @@ class Clients:
             if kind in {"main", "other"}:
                 client.close()
             else:
+                from oarlock.transport.stepping import finish  # brings asyncio, which such a client's users have
+
                 finish(client.close(), None)
 
 
