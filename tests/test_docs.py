@@ -16,6 +16,7 @@ from pytest_examples import CodeExample, EvalExample, find_examples
 from typer.testing import CliRunner
 
 from oarlock import auth
+from oarlock.auth.configured import KINDS
 from oarlock.cli.app import app, doctor
 from oarlock.cli.doctor.examine import STEPS
 
@@ -116,6 +117,12 @@ def test_the_settings_of_a_page_are_arguments(page: Path):
         assert not settings
     else:
         assert settings <= set(inspect.signature(sign_in).parameters)
+
+
+def test_every_sign_in_that_can_be_configured_is_named():
+    text = (DOCS / "sign-in" / "configuration.md").read_text(encoding="utf-8")
+    (paragraph,) = re.findall(r"^(`type` is .*?)\.", text, re.MULTILINE | re.DOTALL)
+    assert re.findall(r"`(\w+)`", paragraph) == ["type", *sorted(KINDS)]
 
 
 def test_the_doctors_page_has_its_steps_and_options():
