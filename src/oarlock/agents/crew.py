@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.console import listener
-from oarlock.agents.crew_run import run_crew
+from oarlock.agents.crew_run import run_crew, run_with_hooks
 from oarlock.agents.definitions import check_budget, check_llm, checked
 from oarlock.agents.graph import Order
 from oarlock.agents.hierarchy import assignment_of, manager_of, staff_of
@@ -73,6 +73,11 @@ class Crew:
         name: for logs.
         step_callback: called after each agent's own.
         task_callback: called with each `TaskOutput`, after the task's own callback.
+        on_human_input: whom tasks with `human_input` ask, in place of the terminal: a function, blocking or `async`, that
+            takes the `TaskOutput` and returns what to change, or nothing to accept it.
+        before_kickoff_callbacks: functions, blocking or `async`, each called with a copy of the run's inputs; what it
+            returns goes on in their place.
+        after_kickoff_callbacks: each called with the `CrewOutput`; what it returns is the result in its place.
         budget: the most that a run may cost, such as `Budget(tokens=100_000)`; each run has its own count. For one count
             over several runs: `with budget:` around them.
 
@@ -96,6 +101,9 @@ class Crew:
     name: str = "crew"
     step_callback: Callable[[Any], Any] | None = None
     task_callback: Callable[[Any], Any] | None = None
+    on_human_input: Callable[[Any], Any] | None = None
+    before_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
+    after_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     budget: Budget | None = None
     _manager: Agent | None = field(default=None, init=False, repr=False)
 
@@ -113,6 +121,10 @@ class Crew:
         if self.manager_llm is not None:
             check_llm("Crew", "manager_llm", self.manager_llm)
         check_budget("Crew", self.budget)
+        if self.on_human_input is not None and not callable(self.on_human_input):
+            raise ConfigurationError(f"Crew: on_human_input must be a function, not {self.on_human_input!r}.")
+        self.before_kickoff_callbacks = _functions("before_kickoff_callbacks", self.before_kickoff_callbacks)
+        self.after_kickoff_callbacks = _functions("after_kickoff_callbacks", self.after_kickoff_callbacks)
         Order(self.tasks)
         self._check_process()
 
@@ -194,7 +206,15 @@ class Crew:
         self, runtime: Runtime, inputs: Mapping[str, Any] | None, user: Any, on_event: Listener | None
     ) -> Coroutine[Any, Any, CrewOutput]:
         loud = tuple(agent.role for agent in staff_of(self) if agent.verbose)
-        return run_crew(runtime, self, inputs, listener(self.verbose, loud, on_event), user)
+        run = run_with_hooks if self.before_kickoff_callbacks or self.after_kickoff_callbacks else run_crew
+        return run(runtime, self, inputs, listener(self.verbose, loud, on_event), user)
+
+
+def _functions(name: str, given: object) -> tuple[Callable[[Any], Any], ...]:
+    functions = (given,) if not isinstance(given, Iterable) else tuple(given)
+    if not all(callable(function) for function in functions):
+        raise ConfigurationError(f"Crew: {name} must be a list of functions, not {given!r}.")
+    return functions
 
 
 def _all_of(kind: type[Any], name: str, given: object) -> list[Any]:

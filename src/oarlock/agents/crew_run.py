@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
     from oarlock.policies import Budget
 
-__all__ = ["run_crew"]
+__all__ = ["run_crew", "run_with_hooks"]
 
 
 async def run_crew(
@@ -48,6 +48,25 @@ async def run_crew(
         result = run.result(run_id)
         emit(RunFinished(run_id=run_id, seconds=runtime.now() - started, usage=result.usage_metrics))
     return result
+
+
+async def run_with_hooks(
+    runtime: Runtime,
+    crew: Crew,
+    inputs: Mapping[str, Any] | None,
+    watcher: Callable[[Event], None] | None,
+    user: Any = None,
+) -> CrewOutput:
+    """Run a crew between its functions for before and after; one that returns `None` changes nothing."""
+    given: Any = dict(_checked_inputs(inputs))
+    for callback in crew.before_kickoff_callbacks:
+        changed = await call_back(runtime, callback, given)
+        given = given if changed is None else changed
+    result: Any = await run_crew(runtime, crew, given, watcher, user)
+    for callback in crew.after_kickoff_callbacks:
+        changed = await call_back(runtime, callback, result)
+        result = result if changed is None else changed
+    return result  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True, kw_only=True)

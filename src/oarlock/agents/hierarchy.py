@@ -79,4 +79,5 @@ def _staffed(
         step_callbacks=(crew.step_callback,),
         budgets=budgets,
         own_tools=own_tools,
+        on_human_input=crew.on_human_input,
     )

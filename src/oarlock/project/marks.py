@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from typing import Any, Final, TypeVar, cast
 
 from oarlock.agents.crew import Crew
 from oarlock.contract.errors import ConfigurationError
-from oarlock.project.hooked import HookedCrew
 
 __all__ = [
     "after_kickoff",
@@ -103,7 +103,13 @@ def crew(method: F) -> F:
                 f"{type(self).__name__}.{method.__name__}() must return a Crew, not of the type {type(made).__name__}."
             )
         before, after = (_bound(self, kind) for kind in ("before_kickoff", "after_kickoff"))
-        return HookedCrew.of(made, before, after) if before or after else made
+        if not (before or after):
+            return made
+        return dataclasses.replace(
+            made,
+            before_kickoff_callbacks=[*made.before_kickoff_callbacks, *before],
+            after_kickoff_callbacks=[*made.after_kickoff_callbacks, *after],
+        )
 
     return _once(cast("F", hooked), "crew")
 
