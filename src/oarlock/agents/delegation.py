@@ -132,6 +132,7 @@ class _HandOver(BaseTool, abstract=True):
             description=work,
             expected_output=FROM_COWORKER,
             tools={**more, **member.tools},
+            finish=None,  # the form of the whole answer is the business of whoever has the task
         )
 
 
