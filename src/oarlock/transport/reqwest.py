@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.http import HttpRequest, HttpResponse
-from oarlock.transport.body import ERROR_BODY_SECONDS, body_error, too_large
+from oarlock.transport.body import body_error, too_large
 from oarlock.transport.failures import limit_of
 from oarlock.transport.interrupts import in_main_thread, interrupts
 from oarlock.transport.naming import endpoint
@@ -27,6 +27,9 @@ class ReqwestTransport:
 
     Nothing is imported or opened before the first request. Redirects are not followed; cookies, proxy variables and
     `.netrc` are not used; no compression is asked for, but gzip and deflate are undone. Ctrl-C ends a wait.
+
+    An answer's headers are seen along with the first 64 KB of its body, but for `open`: to ask for them apart costs an
+    async call a sixth more. So an error whose body drips takes the whole time of its request.
 
     Args:
         options: limits, certificates and proxy.
@@ -95,22 +98,19 @@ class ReqwestTransport:
         raise failure
 
     async def _aexchange(self, request: HttpRequest) -> HttpResponse:
-        from asyncio import timeout as asyncio_timeout  # not at the top: plain blocking calls never need it
-
         seconds = limit_of(request)
-        async with prepared(self._clients.asynchronous(seconds), request, seconds, prefetch=0) as response:
+        async with prepared(self._clients.asynchronous(seconds), request, seconds) as response:
             status = response.status
             headers = read_headers(response, request, self.options)
-            if status < 400 and self._is_here(response, request, status):
+            if self._is_here(response, request, status):
                 return HttpResponse(status=status, headers=headers, body=(await response.bytes()).to_bytes())
             body = new_body(request, status, headers, self.options)
             read = response.body_reader.read_chunk
             pieces: list[bytes] = []
             problem = ""
             try:
-                async with asyncio_timeout(ERROR_BODY_SECONDS if status >= 400 else None):
-                    while not body.full and (chunk := await read()) is not None:
-                        pieces.append(body.feed(chunk.to_bytes()))
+                while not body.full and (chunk := await read()) is not None:
+                    pieces.append(body.feed(chunk.to_bytes()))
                 body.finish()
             except Exception as error:  # noqa: BLE001  translated, or raised again
                 problem = self._body_error(error, request, status)
@@ -123,7 +123,7 @@ class ReqwestTransport:
         return body_error(translate(error, request, self.options, request.timeout))
 
     def _is_here(self, response: Any, request: HttpRequest, status: int) -> bool:
-        """Whether the body can be had in one step, since it is small and plain; refuses one that says it is too large."""
+        """Whether the body has come along with the headers, small and plain; refuses one that says it is too large."""
         length = response.get_header("content-length")
         if length is None or response.get_header("content-encoding") is not None or not length.isdecimal():
             return False
