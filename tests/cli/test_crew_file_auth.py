@@ -58,7 +58,7 @@ def test_a_crew_signs_in(auth: Any, check: Any, tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("auth", "words"),
     [
-        ("env:MY_SECRET", r"crew.yaml: llm.auth must be a mapping"),
+        ("env:MY_SECRET", r"crew.yaml, line \d+: llm.auth must be a mapping"),
         ({}, r"llm.auth.type: the type of sign-in is missing"),
         ({"token": "env:MY_SECRET"}, r"llm.auth.type: the type of sign-in is missing"),
         ({"type": "bearer_tokn"}, "Did you mean 'bearer_token'"),

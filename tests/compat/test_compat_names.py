@@ -39,7 +39,7 @@ ELSEWHERE = {
         "AgentAction": "oarlock.agents.outputs.AgentAction",
         "AgentFinish": "oarlock.agents.outputs.AgentFinish",
     },
-    "crewai.project": {name: f"oarlock.project.{name}" for name in oarlock.project.__all__},
+    "crewai.project": {name: f"oarlock.project.{name}" for name in oarlock.project.__all__ if name != "load_crew"},
     "crewai.types.usage_metrics": {"UsageMetrics": "oarlock.contract.reply.Usage"},
     "crewai.utilities.llm_utils": {"create_llm": "oarlock.compat.crewai.utilities.llm_utils.create_llm"},
 }

@@ -64,6 +64,9 @@ def run(
     inputs: Annotated[
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input of a crew file.")
     ] = None,
+    llm: Annotated[
+        str | None, typer.Option(metavar="PROVIDER/MODEL", help="The LLM of a crew file, in place of those in it.")
+    ] = None,
     as_crewai: Annotated[
         bool, typer.Option("--as-crewai", help="Let `import crewai` mean Oarlock even if CrewAI is installed.")
     ] = False,
@@ -75,7 +78,7 @@ def run(
     if file.suffix in (".yaml", ".yml"):
         from oarlock.cli.crew_file import run_crew_file
 
-        run_crew_file(file, [*(inputs or []), *context.args])
+        run_crew_file(file, [*(inputs or []), *context.args], llm)
     else:
         from oarlock.compat.scripts import run_script
 

@@ -1,4 +1,4 @@
-"""Crews whose agents and tasks are described in YAML files: `@CrewBase` and what marks the methods of such a class."""
+"""Crews from YAML files: `@CrewBase` with what marks the methods of such a class, and `load_crew` for one file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from oarlock._lazy import lazy_names
 
 if TYPE_CHECKING:
     from oarlock.project.crew_base import CrewBase
+    from oarlock.project.crew_file import load_crew
     from oarlock.project.marks import (
         after_kickoff,
         agent,
@@ -29,13 +30,16 @@ __all__ = [
     "callback",
     "crew",
     "llm",
+    "load_crew",
     "output_json",
     "output_pydantic",
     "task",
     "tool",
 ]
 
-__getattr__ = lazy_names(__name__, {name: "crew_base" if name == "CrewBase" else "marks" for name in __all__})
+__getattr__ = lazy_names(
+    __name__, {**dict.fromkeys(__all__, "marks"), "CrewBase": "crew_base", "load_crew": "crew_file"}
+)
 
 
 def __dir__() -> list[str]:
