@@ -31,7 +31,7 @@ class OpenAnswer(Exchange):
         super().__init__(llm._transport, runtime, until, sent)  # noqa: SLF001  a part of ChatLLM
         self._llm = llm
         self._event_by: float | None = None
-        self._late = ""  # what to say when no event has come by then
+        self._late: tuple[str, float | None] = "", None  # what to say when no event has come by then
         self._stream: ResponseStream | None = None
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -40,7 +40,7 @@ class OpenAnswer(Exchange):
             return await self.aside(request)
         self.sent.append(request)
         await self.close()
-        self._expect(self._llm.first_event_timeout, "sent no part of its answer within {} s (first_event_timeout).")
+        self._expect(self._llm.first_event_timeout, "sent no part of its answer within {:g} s (first_event_timeout).")
         timed = timed_out_at(request, self._limit(), self.runtime)
         stream: ResponseStream = await self._in_time(self.transport.open, self.transport.aopen, timed)
         self._stream = stream
@@ -50,7 +50,7 @@ class OpenAnswer(Exchange):
 
     def heard(self) -> None:
         """Note that a part of the answer has come: the silence begins now."""
-        self._expect(self._llm.idle_timeout, "was silent for {} s in the middle of its answer (idle_timeout).")
+        self._expect(self._llm.idle_timeout, "was silent for {:g} s in the middle of its answer (idle_timeout).")
 
     def at_once(self) -> None:
         """Note that the answer comes as a whole, without events."""
@@ -58,7 +58,7 @@ class OpenAnswer(Exchange):
 
     def _expect(self, seconds: float | None, late: str) -> None:
         self._event_by = None if seconds is None else self.runtime.now() + seconds
-        self._late = f"{self._llm.model} {late.format(f'{seconds:g}')}" if seconds is not None else ""
+        self._late = late, seconds  # put into words only when it is reached
 
     def _limit(self) -> float:
         return self.until if self._event_by is None else min(self.until, self._event_by)
@@ -68,10 +68,14 @@ class OpenAnswer(Exchange):
             return await self.runtime.invoke(blocking, asynchronous, argument)
         except LLMTimeoutError as error:
             if self._event_by is not None and self._event_by <= min(self.until, self.runtime.now()):
-                raise LLMTimeoutError(self._late) from error
+                raise LLMTimeoutError(self._silent()) from error
             if self._stream is None or self.runtime.now() < self.until:
                 raise
             raise LLMTimeoutError(self._unfinished()) from error
+
+    def _silent(self) -> str:
+        words, seconds = self._late
+        return f"{self._llm.model} {words.format(seconds)}"
 
     def _unfinished(self) -> str:
         return f"{self._llm.model} was still sending its answer when the attempt's time was up (timeout)."
@@ -81,7 +85,7 @@ class OpenAnswer(Exchange):
         assert self._stream is not None
         left = self._limit() - self.runtime.now()
         if left <= 0:
-            raise LLMTimeoutError(self._unfinished() if self._limit() == self.until else self._late)
+            raise LLMTimeoutError(self._unfinished() if self._limit() == self.until else self._silent())
         chunk: bytes = await self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
         return chunk
 
