@@ -40,6 +40,7 @@ ELSEWHERE = {
         "AgentFinish": "oarlock.agents.outputs.AgentFinish",
     },
     "crewai.project": {name: f"oarlock.project.{name}" for name in oarlock.project.__all__ if name != "load_crew"},
+    "crewai.tasks.conditional_task": {"ConditionalTask": "oarlock.agents.conditional.ConditionalTask"},
     "crewai.types.usage_metrics": {"UsageMetrics": "oarlock.contract.reply.Usage"},
     "crewai.utilities.llm_utils": {"create_llm": "oarlock.compat.crewai.utilities.llm_utils.create_llm"},
 }

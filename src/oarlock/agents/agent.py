@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.definitions import check_budget, check_llm, checked, text, tools_of
+from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.run import execute_alone
-from oarlock.contract.checks import flag
+from oarlock.contract.checks import flag, positive
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
 from oarlock.runtime import drive, drive_async
@@ -27,9 +28,7 @@ _LATER = {
     "function_calling_llm": None,
     "inject_date": False,
     "knowledge_sources": None,
-    "max_execution_time": None,
     "max_retry_limit": 2,
-    "max_rpm": None,
     "memory": False,
     "multimodal": False,
     "prompt_template": None,
@@ -54,6 +53,8 @@ class Agent:
         llm: any `BaseLLM`. Without one the crew's `manager_llm` serves; nothing else ever does.
         tools: functions marked with `@tool`, or `BaseTool` objects.
         max_iter: most model calls for one task; the last one must answer, without tools.
+        max_execution_time: seconds for one task, after which model calls and tools are given up, also those that hang.
+        max_rpm: most model calls a minute, over all runs, delegated or not; further ones wait.
         verbose: show what happens, on the terminal.
         allow_delegation: let it give work to the other agents of its crew, and ask them, with two tools.
         step_callback: called with an `AgentAction` after each tool call and an `AgentFinish` at the end.
@@ -76,10 +77,13 @@ class Agent:
     llm: BaseLLM | None = None
     tools: list[Any] = field(default_factory=list)
     max_iter: int = 25
+    max_execution_time: float | None = None
+    max_rpm: int | None = None
     verbose: bool = False
     allow_delegation: bool = False
     step_callback: Callable[[Any], Any] | None = None
     budget: Budget | None = None
+    limit: PerMinute | None = field(default=None, init=False, repr=False)
     _tools_by_name: dict[str, BaseTool] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -90,6 +94,9 @@ class Agent:
             check_llm(owner, "llm", self.llm)
         if not isinstance(self.max_iter, int) or isinstance(self.max_iter, bool) or self.max_iter < 1:
             raise ConfigurationError(f"{owner}: max_iter must be a whole number of at least 1, not {self.max_iter!r}.")
+        if self.max_execution_time is not None:
+            positive(owner, "max_execution_time", self.max_execution_time)
+        self.limit = per_minute(owner, self.max_rpm)
         flag(owner, "allow_delegation", self.allow_delegation)
         check_budget(owner, self.budget)
         if self.tools:

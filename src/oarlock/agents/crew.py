@@ -14,6 +14,7 @@ from oarlock.agents.crew_run import run_crew, run_with_hooks
 from oarlock.agents.definitions import check_budget, check_llm, checked
 from oarlock.agents.graph import Order
 from oarlock.agents.hierarchy import assignment_of, manager_of, staff_of
+from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment
 from oarlock.agents.task import Task
@@ -37,7 +38,6 @@ _LATER = {
     "function_calling_llm": None,
     "full_output": False,
     "knowledge_sources": None,
-    "max_rpm": None,
     "memory": False,
     "output_log_file": None,
     "planning": False,
@@ -69,6 +69,7 @@ class Crew:
             the agents (to the task's own, if it has one), checks what comes back, and writes the answer.
         manager_llm: the manager's LLM, and that of all agents that have none of their own, in a sequential crew too.
         manager_agent: the manager; default: one made of `manager_llm`.
+        max_rpm: most model calls a minute of all its agents together, over all runs; further ones wait.
         verbose: show what happens, on the terminal.
         name: for logs.
         step_callback: called after each agent's own.
@@ -97,6 +98,7 @@ class Crew:
     process: Process = Process.sequential
     manager_llm: BaseLLM | None = None
     manager_agent: Agent | None = None
+    max_rpm: int | None = None
     verbose: bool = False
     name: str = "crew"
     step_callback: Callable[[Any], Any] | None = None
@@ -105,6 +107,7 @@ class Crew:
     before_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     after_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     budget: Budget | None = None
+    limit: PerMinute | None = field(default=None, init=False, repr=False)
     _manager: Agent | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -125,6 +128,7 @@ class Crew:
             raise ConfigurationError(f"Crew: on_human_input must be a function, not {self.on_human_input!r}.")
         self.before_kickoff_callbacks = _functions("before_kickoff_callbacks", self.before_kickoff_callbacks)
         self.after_kickoff_callbacks = _functions("after_kickoff_callbacks", self.after_kickoff_callbacks)
+        self.limit = per_minute("Crew", self.max_rpm)
         Order(self.tasks)
         self._check_process()
 

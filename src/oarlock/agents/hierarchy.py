@@ -79,5 +79,6 @@ def _staffed(
         step_callbacks=(crew.step_callback,),
         budgets=budgets,
         own_tools=own_tools,
+        limit=crew.limit,
         on_human_input=crew.on_human_input,
     )

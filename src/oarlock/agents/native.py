@@ -8,6 +8,7 @@ from oarlock.agents.prompts import ANSWER_NOW
 from oarlock.agents.work import Work
 from oarlock.contract.errors import StepsExhaustedError
 from oarlock.contract.reply import Reply, ToolCall
+from oarlock.contract.secret import scrub
 from oarlock.runtime import Job
 from oarlock.tools import FunctionsOnDemand, ToolAnswer, run_tool
 
@@ -58,8 +59,13 @@ async def answer_now(work: Work) -> str:
         work.say(ANSWER_NOW)
     reply = await work.ask()
     if reply.tool_calls:
-        raise StepsExhaustedError(
-            f"Agent {work.role!r} gave no answer within {work.calls} model calls: it kept calling tools, the last one "
-            f"{reply.tool_calls[0].name!r}. Raise max_iter, or give it tools that lead to an end."
-        )
+        raise exhausted(work, reply.tool_calls[0].name)
     return await work.finished(reply.text)
+
+
+def exhausted(work: Work, tool: str) -> StepsExhaustedError:
+    """Return what to say of an agent that wants a tool even in its last turn."""
+    return StepsExhaustedError(
+        f"Agent {work.role!r} gave no answer within {work.calls} model calls: it kept calling tools, the last one "
+        f"{scrub(tool, 64)!r}. Raise max_iter, or give it tools that lead to an end."
+    )

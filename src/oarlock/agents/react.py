@@ -6,8 +6,8 @@ import json
 import re
 from dataclasses import dataclass
 
-from oarlock.agents.native import answer_now
-from oarlock.agents.prompts import CORRECT_INPUT, STOP_WORD
+from oarlock.agents.native import exhausted
+from oarlock.agents.prompts import ANSWER_NOW, CORRECT_INPUT, STOP_WORD
 from oarlock.agents.work import Work
 from oarlock.contract.answers import cut_at_stop
 from oarlock.contract.reply import ToolCall
@@ -50,8 +50,7 @@ async def run_react(work: Work) -> str:
         StepsExhaustedError: even the last turn brought no answer.
     """
     while work.turns_left > 1:
-        reply = await work.ask(stop=(STOP_WORD,))
-        text = cut_at_stop(reply.text, (STOP_WORD,))  # whatever the LLM says about stop words
+        text = await _ask(work)
         step = parse(text)
         if isinstance(step, Final):
             return await work.finished(step.answer, text)
@@ -62,7 +61,26 @@ async def run_react(work: Work) -> str:
         observation = await _act(work, step, text)
         if observation is not None:
             return await work.finished(observation)
-    return await answer_now(work)
+    return await _answer_now(work)
+
+
+async def _answer_now(work: Work) -> str:
+    if work.tools:
+        work.say(ANSWER_NOW)
+    text = await _ask(work)
+    step = parse(text)
+    if not isinstance(step, Final):
+        raise exhausted(work, step.tool)
+    return await work.finished(step.answer, text)
+
+
+async def _ask(work: Work) -> str:
+    """Return what the model writes; a tool call, though it was offered none that way, as it should have written it."""
+    reply = await work.ask(stop=(STOP_WORD,))
+    if reply.tool_calls and not reply.text.strip():
+        call = reply.tool_calls[0]
+        return f"Action: {call.name}\nAction Input: {call.arguments}"
+    return cut_at_stop(reply.text, (STOP_WORD,))  # whatever the LLM says about stop words
 
 
 async def _act(work: Work, action: Action, text: str) -> str | None:

@@ -13,6 +13,7 @@ from oarlock.agents.console import listener
 from oarlock.agents.definitions import tools_of
 from oarlock.agents.finish import Finish, finish_of
 from oarlock.agents.inputs import fill
+from oarlock.agents.limits import PerMinute, TimeLimit, limited
 from oarlock.agents.native import run_native
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import react_prompt, system_prompt, task_prompt
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Assignment", "assign", "execute", "execute_alone", "within"]
 
 _log = logging.getLogger("oarlock.agents")
-_NO_BUDGET = nullcontext()
+_NO_LIMIT = nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ def assign(
     step_callbacks: tuple[Callable[[Any], Any] | None, ...] = (),
     budgets: dict[int, Budget] | None = None,
     own_tools: bool = False,
+    limit: PerMinute | None = None,
     on_human_input: Callable[..., Any] | None = None,
 ) -> Assignment:
     """Fill a task in and check that it can be done, before any model is asked.
@@ -80,6 +82,7 @@ def assign(
         inputs: values for the `{name}`s.
         step_callbacks: to be called after the agent's own.
         budgets: those of this run by agent, so that all work of one agent counts against one; filled here.
+        limit: the crew's, on all its calls.
         own_tools: the agent works with its own tools, whatever the task has.
         on_human_input: whom the task asks for `human_input`, in place of the terminal.
 
@@ -98,7 +101,7 @@ def assign(
     return Assignment(
         task=task,
         agent=agent,
-        llm=llm,
+        llm=limited(llm, (limit, agent.limit)) if limit or agent.limit else llm,
         description=fill(task.description, inputs, f"Task {task.name!r}: description"),
         expected_output=fill(task.expected_output, inputs, f"Task {task.name!r}: expected_output"),
         role=role,
@@ -132,9 +135,10 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
         if assignment.finish is not None:
             assignment.finish.prepare(work)
         try:
-            output = _output(assignment, await _loop(work))
-            if assignment.finish is not None:
-                output = await assignment.finish.output(work, output, _loop)
+            with _time_limit(runtime, assignment.agent):
+                output = _output(assignment, await _loop(work))
+                if assignment.finish is not None:
+                    output = await assignment.finish.output(work, output, _loop)
         except Exception as error:
             error.add_note(f"This happened while agent {assignment.role!r} worked on task {task.name!r}.")
             raise
@@ -158,7 +162,8 @@ async def execute_piece(runtime: Runtime, assignment: Assignment, context: str, 
     with scope(agent=assignment.role), within(assignment.budget):
         work = _work(runtime, assignment, context, key)
         try:
-            return await _loop(work)
+            with _time_limit(runtime, assignment.agent):
+                return await _loop(work)
         except Exception as error:
             error.add_note(f"This happened while agent {assignment.role!r} worked on a part of it for another one.")
             raise
@@ -227,6 +232,10 @@ def _own_budget(agent: Agent, budgets: dict[int, Budget]) -> Budget | None:
     return budgets.setdefault(id(agent), agent.budget.fresh())
 
 
+def _time_limit(runtime: Runtime, agent: Agent) -> AbstractContextManager[object]:
+    return _NO_LIMIT if agent.max_execution_time is None else TimeLimit(runtime, agent)
+
+
 def within(budget: Budget | None) -> AbstractContextManager[object]:
     """Return the budget to work in, if there is one."""
-    return _NO_BUDGET if budget is None else budget
+    return _NO_LIMIT if budget is None else budget

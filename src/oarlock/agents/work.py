@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oarlock.agents.outputs import AgentAction, AgentFinish
 from oarlock.contract.context import current_call, emit
 from oarlock.contract.endings import refuses_schemas
-from oarlock.contract.errors import BadRequestError, OarlockError
+from oarlock.contract.errors import BadRequestError, LLMTimeoutError, OarlockError
 from oarlock.contract.estimates import with_usage
 from oarlock.contract.events import CallFailed, CallFinished, CallStarted
 from oarlock.contract.llm import BaseLLM
@@ -78,16 +78,20 @@ class Work:
     ) -> Reply:
         """Ask the model about the conversation so far."""
         self.calls += 1
+        here = current_call()
+        if here.deadline is not None and self.runtime.now() >= here.deadline:
+            raise LLMTimeoutError("The time was up before the next model call.", retryable=False)
         schema = self.json_schema if not (tools or stop) else None
         request = Request(
             messages=tuple(self.messages),
             tools=tools,
             stop=stop,
             json_schema=schema,
+            deadline=here.deadline,
             available_functions=functions,
             extras=self.extras,
         )
-        model, watched = self.llm.model, current_call().listener is not None
+        model, watched = self.llm.model, here.listener is not None
         if watched:
             emit(CallStarted(model=model, messages=len(self.messages)))
         started = self.runtime.now()
