@@ -237,7 +237,7 @@ WRONG: list[tuple[Any, str]] = [
         {**GOOD["client_credentials"], "type": "client_credentials", "extra": {"password": CANARY}},
         r"auth\.extra\.password is a secret",
     ),
-    ({"type": "client_certificate", "cert": "client.p12"}, r"auth\.cert is a secret and must say where it is"),
+    ({"type": "client_certificate", "cert": "nowhere.p12"}, r"cert in .*nowhere\.p12. cannot be read"),
     ({"type": "client_certificate", "cert": "file:nope.pem"}, r"auth: ClientCertificate: .*nope\.pem"),
     ({"type": "chain"}, r"auth\.auths must be a list of sign-ins"),
     ({"type": "chain", "auths": []}, r"auth\.auths must be a list of sign-ins"),

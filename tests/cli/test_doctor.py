@@ -171,9 +171,9 @@ class TestTheWayThere:
         assert found.requests == 0
 
     def test_plain_http_with_credentials(self) -> None:
-        found = look("http://llm.example.invalid/v1", auth=ApiKey(KEY))
+        found = look("http://llm.example.invalid/v1", auth=ApiKey(KEY), allow_http=True)
         assert outcomes(found)["dns"] == "failed"  # it never got as far as that
-        step = plain_http(case_of(Patient(llm=ChatLLM("m", "http://10.0.0.1/v1", auth=ApiKey(KEY)))))
+        step = plain_http(case_of(Patient(llm=ChatLLM("m", "http://10.0.0.1/v1", auth=ApiKey(KEY), allow_http=True))))
         assert (step.outcome, "everybody on the way can read the credentials" in step.saw) == ("warning", True)
 
 

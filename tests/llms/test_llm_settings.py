@@ -230,3 +230,20 @@ def test_the_edges_of_what_is_allowed(tmp_path: Path) -> None:
     ChatLLM("m", URL, timeout=0.001, deadline=LONGEST_CALL, options={}, headers={"x-team": "ä b"}, auth=ApiKey("k"))
     ChatLLM("m", URL, timeout=60, deadline=30, context_window=1, policies=())
     ChatLLM("m", URL, policies=[], transport_options={"max_body": 1, "idle_connections": 0, "connect_timeout": 600})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://llm.example.com/v1", "http://10.0.0.1:8000/v1", "http://localhost.evil.example/v1"]
+)
+def test_a_credential_is_not_sent_in_the_clear(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"base_url is http://.* use https://, or say allow_http=True"):
+        ChatLLM("m", url, auth=ApiKey("k"))
+    assert ChatLLM("m", url).auth is None
+    assert ChatLLM("m", url, auth=ApiKey("k"), allow_http=True).base_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["https://llm.example.com", "http://127.0.0.1:1", "http://127.8.9.1", "http://[::1]:1", "http://localhost:1"]
+)
+def test_it_is_sent_encrypted_or_within_this_machine(url: str) -> None:
+    assert ChatLLM("m", url, auth=ApiKey("k")).auth is not None

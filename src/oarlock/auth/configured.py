@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from oarlock.auth.credentials import secret_of
@@ -231,6 +232,8 @@ class _Reader:
 
     def _source(self, value: Any, where: str, name: str) -> Any:
         found = reference(value, where)
+        if found is None and name == "cert" and isinstance(value, str) and "-----BEGIN" not in value:
+            return Path(value).expanduser()  # a certificate is no secret
         if found is None:
             return self._itself(value, where)
         if found.kind == "file" and name != "cert":  # which may be no text

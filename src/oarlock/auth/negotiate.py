@@ -143,7 +143,8 @@ async def _guarded(runtime: Runtime, work: Any, timeout: float | None) -> Any:
         failure: LLMError = LLMTimeoutError("Negotiate: the ticket server gave no answer in time.")
     except Exception as error:  # noqa: BLE001  the boundary to the library, whose errors are its own
         problem = str(classify(error, "Negotiate")).rstrip(".")
-        failure = AuthenticationError(
-            f"{problem}: check that there is a ticket (klist), or username and password, and hostname and service."
-        )
+        advice = "check that there is a ticket (klist), or username and password, and hostname and service"
+        if "gssapi library" in problem:  # pyspnego without what it needs for Kerberos outside Windows
+            advice = "pip install 'pyspnego[kerberos]', which needs the headers of libkrb5"
+        failure = AuthenticationError(f"{problem}: {advice}.")
     raise failure

@@ -54,10 +54,10 @@ class _Grant(TokenAuth):
             owner=owner, url=token_url, client=client, timeout=timeout, allow_http=allow_http
         )
         wanted = {"scope": _scope(owner, scope), "audience": audience, "resource": resource}
-        self._wanted = {name: value for name, value in wanted.items() if value is not None}
+        self._wanted = {name: _text(owner, name, value) for name, value in wanted.items() if value is not None}
         if taken := sorted(_OURS & set(extra or {})):
             raise ConfigurationError(f"{owner}: extra must not hold {', '.join(taken)}: it is set by other arguments.")
-        self._extra = dict(extra or {})
+        self._extra = {name: _text(owner, f"extra[{name!r}]", value) for name, value in (extra or {}).items()}
 
     @abstractmethod
     async def grant(self, runtime: Runtime, deadline: float | None, old: Token | None) -> dict[str, str]:
@@ -365,7 +365,12 @@ class JWTBearer(_Grant):
         self._signer = Signer(
             "JWTBearer", key, algorithm=algorithm, key_id=key_id, password=password, lifetime=lifetime
         )
-        self._claims = {**(claims or {}), "iss": issuer, "sub": subject or issuer, "aud": jwt_audience or token_url}
+        self._claims = {
+            **(claims or {}),
+            "iss": _text("JWTBearer", "issuer", issuer),
+            "sub": subject or issuer,
+            "aud": jwt_audience or token_url,
+        }
         super().__init__(
             token_url,
             None if client_id is None else client_authentication("JWTBearer", client_id, client_secret, client_auth),
@@ -385,9 +390,15 @@ class JWTBearer(_Grant):
 def _scope(owner: str, scope: str | Sequence[str] | None) -> str | None:
     if scope is None or isinstance(scope, str):
         return scope
-    if not all(isinstance(one, str) and one for one in scope):
+    if not isinstance(scope, Sequence) or not all(isinstance(one, str) and one for one in scope):
         raise ConfigurationError(f"{owner}: scope must be a text or a list of texts, not {scope!r}.")
     return " ".join(scope)
+
+
+def _text(owner: str, name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{owner}: {name} must be a text, not of the type {type(value).__name__}.")
+    return value
 
 
 def _token_type(name: str) -> str:

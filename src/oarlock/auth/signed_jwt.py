@@ -60,6 +60,8 @@ class Signer:
         self._lifetime = seconds(owner, "lifetime", lifetime)
         if algorithm is not None and algorithm not in _ALGORITHMS:
             raise ConfigurationError(f"{owner}: algorithm must be one of {', '.join(_ALGORITHMS)}, not {algorithm!r}.")
+        if key_id is not None and (not isinstance(key_id, str) or not key_id):
+            raise ConfigurationError(f"{owner}: key_id must be a text, not {key_id!r}; in YAML, put it into quotes.")
         self.algorithm = algorithm
         self.key_id = key_id
         self._take(key)

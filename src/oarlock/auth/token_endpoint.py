@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import ipaddress
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from oarlock.auth.renewal import Token
 from oarlock.contract.auth import Send
 from oarlock.contract.classify import error_for_status
 from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError, LLMTimeoutError
-from oarlock.contract.http import HttpRequest, HttpResponse
+from oarlock.contract.http import HttpRequest, HttpResponse, is_loopback
 from oarlock.contract.secret import Secret, scrub
 from oarlock.runtime import Runtime
 
@@ -145,13 +144,14 @@ class TokenEndpoint:
         status = response.status
         if 200 <= status < 300 and isinstance(answer, dict) and not error:
             return answer
-        heals = status >= 500 or status in (408, 429) or error in _HEALING
-        if isinstance(error, str) and not heals:
-            raise self._refused(error, answer, form, grant, status)
+        code = error if isinstance(error, str) else None  # no OAuth server, but a gateway, sends an object
+        heals = status >= 500 or status in (408, 429) or code in _HEALING
+        if code is not None and not heals:
+            raise self._refused(code, answer, form, grant, status)
         if heals:
             said = scrub(response.body[:2000].decode("utf-8", "replace")) or "nothing"
             raise error_for_status(
-                503 if error in _HEALING else status,
+                503 if code in _HEALING else status,
                 f"{self._where} answered HTTP {status}: {said}",
                 headers=response.headers,
                 wall_time=runtime.time(),
@@ -227,7 +227,7 @@ def checked_url(owner: str, name: str, url: str, *, allow_http: bool = False) ->
         raise ConfigurationError(
             f"{owner}: {name} must be a URL such as 'https://login.example.com/token', not {url!r}."
         )
-    if parts.scheme == "http" and not allow_http and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise ConfigurationError(
             f"{owner}: {name} is http://, so that everybody on the way could read the credentials: "
             "use https://, or say allow_http=True."
@@ -239,13 +239,6 @@ def origin(url: str) -> str:
     """Return scheme, host and port: all of a URL that a message may show."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3
 
 
 def _kind(response: HttpResponse) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -116,3 +117,16 @@ class HttpResponse:
     headers: Headers = field(default_factory=Headers)
     body: bytes = field(default=b"", repr=False)
     body_error: str = ""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a URL's host is this machine, so that what goes there crosses no network.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("llm.example.com")
+        (True, True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761, 6.3

@@ -35,6 +35,7 @@ from oarlock.llms.settings import (
     checked_mapping,
     checked_policies,
     client_certificate_of,
+    refuse_clear_text,
     within,
 )
 from oarlock.policies import Deadline, Retry
@@ -72,6 +73,7 @@ class HttpLLM(BaseLLM, abstract=True):
         transport_options: such as `verify`, `proxy`, `client_certificate`, `connect_timeout`.
         options: further fields of the request's JSON body, such as `{"top_p": 0.9}`.
         headers: further headers of each request, for what is no secret; secrets belong into `auth`.
+        allow_http: let a credential go to an `http://` URL that is not of this machine, where all on the way can read it.
         function_calling: whether the endpoint understands `tools`.
         json_schema: whether the endpoint binds its answers to a JSON schema (`response_format`), for tasks that ask for a
             structure. `None`: `ChatLLM` tries it, until the endpoint refuses; other subclasses do not.
@@ -106,6 +108,7 @@ class HttpLLM(BaseLLM, abstract=True):
         transport_options: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        allow_http: bool = False,
         function_calling: bool = True,
         json_schema: bool | None = None,
         context_window: int = 8192,
@@ -137,6 +140,8 @@ class HttpLLM(BaseLLM, abstract=True):
         connection = checked_mapping(who, "transport_options", transport_options)
         if (certificate := client_certificate_of(who, self.auth, self.base_url, connection)) is not None:
             connection["client_certificate"] = certificate
+        if not flag(who, "allow_http", allow_http) and self.auth is not None:
+            refuse_clear_text(who, self.base_url)
         self._transport_choice = _TransportChoice(transport, connection)
         self._transport: Transport = self._transport_choice.make()
 

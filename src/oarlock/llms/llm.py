@@ -41,7 +41,9 @@ class _Settings(TypedDict, total=False):
     transport_options: Mapping[str, Any] | None
     options: Mapping[str, Any] | None
     headers: Mapping[str, str] | None
+    allow_http: bool
     function_calling: bool
+    json_schema: bool | None
     context_window: int
     temperature: float | None
     stop: str | Sequence[str] | None
@@ -109,6 +111,7 @@ class LLM(ChatLLM):
         if settings.get("auth") is None and (sign_in := _sign_in(model, preset, api_key)):
             settings["auth"] = sign_in
         settings.setdefault("function_calling", preset.function_calling)
+        settings.setdefault("json_schema", None if preset.json_schema else False)  # tried, or known to be missing
         if window := preset.window(name):
             settings.setdefault("context_window", window)
         if preset.options:
@@ -119,10 +122,6 @@ class LLM(ChatLLM):
 
     def supports_stop_words(self) -> bool:
         return not self.model.startswith(self._preset.no_stop) if self._preset.no_stop else True
-
-    def supports_json_schema(self) -> bool:
-        """Return whether the endpoint keeps to a JSON schema that a request has."""
-        return self._preset.json_schema
 
     def encode(self, request: Request) -> bytes:
         if request.stop and not self.supports_stop_words():  # refused there; whoever asks cuts the text as well

@@ -5,14 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from oarlock.contract.checks import seconds
 from oarlock.contract.client_identity import IdentitySource
 from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.http import is_loopback
 from oarlock.contract.order import check_order
 from oarlock.contract.policy import Policy, in_default_order, merged
 
-__all__ = ["checked_headers", "checked_mapping", "checked_policies", "client_certificate_of", "within"]
+__all__ = [
+    "checked_headers",
+    "checked_mapping",
+    "checked_policies",
+    "client_certificate_of",
+    "refuse_clear_text",
+    "sends_in_clear",
+    "within",
+]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token: RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # section 5.5; no line break, which would begin another header
@@ -95,3 +105,22 @@ def client_certificate_of(owner: str, auth: Any, base_url: str, options: Mapping
             f"{owner}: auth has a client certificate, which is shown over https:// only: check base_url."
         )
     return certificate
+
+
+def sends_in_clear(base_url: str) -> bool:
+    """Return whether everybody on the way could read what is sent to this URL."""
+    parts = urlsplit(base_url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
+def refuse_clear_text(owner: str, base_url: str) -> None:
+    """Refuse to send a credential over plain HTTP to another machine.
+
+    Raises:
+        ConfigurationError: the URL is `http://`, and not of the loopback interface.
+    """
+    if sends_in_clear(base_url):
+        raise ConfigurationError(
+            f"{owner}: base_url is http://, so that everybody on the way could read the credential: use https://, or say "
+            "allow_http=True. Without auth, http:// is taken as it is."
+        )

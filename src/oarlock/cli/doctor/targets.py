@@ -19,6 +19,7 @@ from oarlock.contract.classify import classify
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
 from oarlock.llms.chat import ChatLLM
+from oarlock.llms.settings import sends_in_clear
 
 __all__ = ["Given", "patients"]
 
@@ -92,6 +93,8 @@ def _at_url(url: str, given: Given) -> Patient:
         settings["transport"] = given.transport
     if not given.function_calling:
         settings["function_calling"] = False
+    if auth is not None and sends_in_clear(url):  # which the doctor warns of, and says in the code
+        settings["allow_http"] = True
     llm = ChatLLM(
         given.model or _NOT_KNOWN,
         url,
