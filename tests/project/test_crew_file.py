@@ -160,6 +160,9 @@ def noted(output):
 def fine(output):
     return True, output.raw
 
+def never(output):
+    return False
+
 SEEN = []
 '''
 
@@ -180,16 +183,18 @@ tasks:
     guardrail: crew_file_tools:fine
     tools: ["crew_file_tools:search"]
   second: {description: Another, context: [first], agent: poet}
+  third: {description: Never, condition: "crew_file_tools:never"}
 budget: {requests: 5}
 verbose: false
 """,
         llm=ScriptedLLM(["Row.", "Row again."]),
     )
     assert [tool.name for tool in crew.agents[0].tools] == ["search"]
-    assert [task.name for task in crew.tasks] == ["first", "second"]
+    assert [task.name for task in crew.tasks] == ["first", "second", "third"]
     assert crew.tasks[0].description == "A line"
     assert crew.tasks[1].context == [crew.tasks[0]]
-    assert crew.kickoff().raw == "Row again."
+    result = crew.kickoff()
+    assert [output.raw for output in result.tasks_output] == ["Row.", "Row again.", ""]
     assert sys.modules["crew_file_tools"].SEEN == ["Row."]
 
 

@@ -86,6 +86,27 @@ def run(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="NAME", help="The folder to make.")],
+    llm: Annotated[str, typer.Option(metavar="PROVIDER/MODEL", help="Its LLM; local/: in process.")] = "local/",
+) -> None:
+    """Write a small crew with a tool and a test into a new folder; what is there is never overwritten."""
+    from oarlock.cli.init import create_project
+
+    for path in create_project(folder, llm):
+        typer.echo(path)
+    typer.echo(f"Now: cd {folder}, then `oarlock run crew.yaml --input topic=tides` or `python -m pytest`.")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of crew files, for editors: [b]oarlock schema > crew.schema.json[/b]."""
+    from oarlock.cli.schema import print_schema
+
+    print_schema()
+
+
+@app.command()
 def chat(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A GGUF file, or with --base-url the model's name there.")
@@ -220,7 +241,7 @@ def _sentence(error: Exception) -> str:
     text = scrub(str(error), 1000)
     if not isinstance(error, OarlockError):
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    if not text.endswith((".", "…")):
+    if not text.endswith((".", "?", "!", "…")):
         text += "."
     where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
     hint = "" if _debug or isinstance(error, OarlockError) else " Run with `oarlock --debug ...` to see where."

