@@ -312,6 +312,20 @@ def test_several_pieces_are_done_side_by_side() -> None:
     asyncio.run(main())
 
 
+def test_a_model_that_runs_tools_itself_delegates_too(kickoff: Callable[..., Any]) -> None:
+    class Itself(BaseLLM):
+        def supports_function_calling(self) -> bool:
+            return True
+
+        def call(self, messages: Any, tools: Any = None, callbacks: Any = None, available_functions: Any = None) -> str:
+            return f"They say: {available_functions[ASK](question='Why?', coworker='researcher')}"
+
+    writer = agent_of(Itself(), "Writer", allow_delegation=True)
+    result = kickoff(crew_of(writer, agent_of(ScriptedLLM(["Because"]), "Researcher")))
+    assert result.raw == "They say: Because"
+    assert set(result.usage_by_agent) == {"Writer", "Researcher"}
+
+
 def test_a_coworker_without_an_llm_is_told_before_any_call() -> None:
     model = native()
     with pytest.raises(ConfigurationError, match="Agent 'Researcher' has no LLM"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oarlock import Agent, AuthenticationError, BaseLLM, ConfigurationError, Crew, Reply, Task, Usage
+from oarlock import Agent, AuthenticationError, BaseLLM, ConfigurationError, Crew, Reply, ServerError, Task, Usage
 from oarlock.agents.conditional import ConditionalTask
 from oarlock.agents.graph import Order, run_side_by_side
 from oarlock.contract.events import TaskSkipped, TaskStarted
@@ -147,6 +147,14 @@ def test_whatever_ends_a_job_ends_the_others(runtime: VirtualRuntime, kickoff: C
         kickoff(Crew(tasks=[one, two, three, four]))
 
 
+def test_whoever_waits_for_a_task_that_fails_is_let_go(kickoff: Callable[..., Any]) -> None:
+    agent = agent_of(ScriptedLLM([ServerError("down")], latency=0.05))
+    first = Task(description="a", agent=agent, async_execution=True)
+    others = [Task(description=name, agent=agent, async_execution=True, context=[first]) for name in "bc"]
+    with pytest.raises(ServerError, match="down"):
+        kickoff(Crew(tasks=[first, *others]))
+
+
 def test_blocking_calls_are_truly_side_by_side() -> None:
     barrier = threading.Barrier(3, timeout=30)
 
@@ -158,6 +166,34 @@ def test_blocking_calls_are_truly_side_by_side() -> None:
     agent = agent_of(Meeting())
     crew = Crew(tasks=[Task(description=name, agent=agent, async_execution=True) for name in "abc"])
     assert crew.kickoff().raw == asyncio.run(crew.akickoff()).raw == "ok"
+
+
+def test_awaitable_calls_are_side_by_side_in_a_blocking_run_too() -> None:
+    waiting: list[asyncio.Event] = []
+
+    class Meeting(BaseLLM):
+        async def acall(self, messages: Any) -> str:
+            waiting.append(asyncio.Event())
+            if len(waiting) == 3:
+                for event in waiting:
+                    event.set()
+            async with asyncio.timeout(30):
+                await waiting[-1].wait()  # passes only if three are here at once
+            return "ok"
+
+    agent = agent_of(Meeting())
+    assert (
+        Crew(tasks=[Task(description=name, agent=agent, async_execution=True) for name in "abc"]).kickoff().raw == "ok"
+    )
+
+
+def test_a_graph_of_any_size_needs_no_deep_stack(kickoff: Callable[..., Any]) -> None:
+    agent = agent_of(FunctionLLM(lambda messages: "ok"))
+    tasks: list[Task] = []
+    for number in range(600):  # a diamond after the other
+        context = tasks[-2:] if number % 3 == 2 else tasks[-1 - number % 3 :][:1]
+        tasks.append(Task(description=str(number), agent=agent, async_execution=True, context=context))
+    assert len(kickoff(Crew(tasks=tasks)).tasks_output) == 600
 
 
 async def test_a_cancelled_run_begins_nothing_more() -> None:

@@ -119,6 +119,20 @@ def test_a_manager_agent_leads_with_its_own_tools_and_words() -> None:
     assert [schema["function"]["name"] for schema in researcher.requests[0].tools] == ["search"]
 
 
+def test_a_verbose_agent_is_heard_whatever_its_role_is_filled_with(capsys: pytest.CaptureFixture[str]) -> None:
+    manager = native(delegate("Loud tides", "one"), delegate("Quiet", "two"), "done")
+    loud = agent_of(ScriptedLLM(["a"], model="loud-model"), "Loud {topic}", verbose=True)
+    led(loud, agent_of(ScriptedLLM(["b"], model="quiet-model"), "Quiet"), manager_llm=manager).kickoff(
+        {"topic": "tides"}
+    )
+    shown = capsys.readouterr().err
+    assert "loud-model answered" in shown
+    assert "quiet-model answered" not in shown
+    boss = agent_of(native("done"), "{topic} Boss", verbose=True)
+    led(agent_of(native()), manager_agent=boss).kickoff({"topic": "Tides"})
+    assert "Agent: Tides Boss" in capsys.readouterr().err
+
+
 def test_a_manager_agent_without_an_llm_uses_the_managers_llm() -> None:
     model = native("done")
     assert led(agent_of(native()), manager_agent=agent_of(None, "Boss"), manager_llm=model).kickoff().raw == "done"

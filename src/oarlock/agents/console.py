@@ -35,8 +35,9 @@ def listener(verbose: bool, loud: Collection[str], on_event: Listener | None) ->
 
     def listen(event: Event) -> None:
         if verbose or event.agent in loud:
-            for line in describe(event):
-                print(line, file=sys.stderr, flush=True)  # noqa: T201  this is the console view
+            lines = describe(event)
+            if lines:  # in one piece: tasks that run side by side may print from several threads
+                print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201  this is the console view
         if on_event is not None:
             on_event(event)
 

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
-from oarlock.agents.console import listener
 from oarlock.agents.crew_run import run_crew, run_with_hooks
 from oarlock.agents.definitions import check_budget, check_llm, checked
 from oarlock.agents.graph import Order
@@ -170,7 +169,8 @@ class Crew:
             user: the end user on whose behalf the run happens, an object of yours: tools and sign-ins such as
                 `oarlock.auth.OnBehalfOf` find it as `current_call().user`. A crew inside a tool serves the same user,
                 unless it is given another.
-            on_event: called with every `oarlock.contract.events.Event` as it happens; must be quick.
+            on_event: called with every `oarlock.contract.events.Event` as it happens; must be quick. Where tasks or tools
+                run side by side, a blocking run calls it, and the other callbacks, from several threads.
 
         Raises:
             ConfigurationError: an input is missing, or an agent has no LLM; nothing has been asked yet.
@@ -209,9 +209,8 @@ class Crew:
     def _run(
         self, runtime: Runtime, inputs: Mapping[str, Any] | None, user: Any, on_event: Listener | None
     ) -> Coroutine[Any, Any, CrewOutput]:
-        loud = tuple(agent.role for agent in staff_of(self) if agent.verbose)
         run = run_with_hooks if self.before_kickoff_callbacks or self.after_kickoff_callbacks else run_crew
-        return run(runtime, self, inputs, listener(self.verbose, loud, on_event), user)
+        return run(runtime, self, inputs, on_event, user)
 
 
 def _functions(name: str, given: object) -> tuple[Callable[[Any], Any], ...]:

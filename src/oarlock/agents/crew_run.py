@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from oarlock.agents.console import listener
 from oarlock.agents.graph import Order, condition_of, run_side_by_side
+from oarlock.agents.hierarchy import staff_of
+from oarlock.agents.inputs import fill
 from oarlock.agents.outputs import CrewOutput, TaskOutput
 from oarlock.agents.prompts import joined
 from oarlock.agents.run import Assignment, execute, within
@@ -29,7 +32,7 @@ async def run_crew(
     runtime: Runtime,
     crew: Crew,
     inputs: Mapping[str, Any] | None,
-    watcher: Callable[[Event], None] | None,
+    on_event: Callable[[Event], None] | None,
     user: Any = None,
 ) -> CrewOutput:
     """Run a crew's tasks: one after the other, and side by side where they are asynchronous."""
@@ -38,6 +41,7 @@ async def run_crew(
     run = _Run(runtime=runtime, crew=crew, order=Order(crew.tasks), assignments=assignments)
     run_id, started = runtime.new_id(), runtime.now()
     user = current_call().user if user is None else user
+    watcher = listener(crew.verbose, _loud_roles(crew, given), on_event)
     with scope(run_id=run_id, listener=watcher, user=user), within(crew.budget and crew.budget.fresh()):
         emit(RunStarted(run_id=run_id, tasks=len(assignments)))
         try:
@@ -50,11 +54,17 @@ async def run_crew(
     return result
 
 
+def _loud_roles(crew: Crew, inputs: Mapping[str, Any]) -> list[str]:
+    """Return the roles, filled in, of the agents that are verbose."""
+    agents = staff_of(crew) if crew.manager_agent is None else [*staff_of(crew), crew.manager_agent]
+    return [fill(agent.role, inputs, f"Agent {agent.role!r}: role") for agent in agents if agent.verbose]
+
+
 async def run_with_hooks(
     runtime: Runtime,
     crew: Crew,
     inputs: Mapping[str, Any] | None,
-    watcher: Callable[[Event], None] | None,
+    on_event: Callable[[Event], None] | None,
     user: Any = None,
 ) -> CrewOutput:
     """Run a crew between its functions for before and after; one that returns `None` changes nothing."""
@@ -62,7 +72,7 @@ async def run_with_hooks(
     for callback in crew.before_kickoff_callbacks:
         changed = await call_back(runtime, callback, given)
         given = given if changed is None else changed
-    result: Any = await run_crew(runtime, crew, given, watcher, user)
+    result: Any = await run_crew(runtime, crew, given, on_event, user)
     for callback in crew.after_kickoff_callbacks:
         changed = await call_back(runtime, callback, result)
         result = result if changed is None else changed

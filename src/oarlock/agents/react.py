@@ -65,8 +65,7 @@ async def run_react(work: Work) -> str:
 
 
 async def _answer_now(work: Work) -> str:
-    if work.tools:
-        work.say(ANSWER_NOW)
+    work.say(ANSWER_NOW)
     text = await _ask(work)
     step = parse(text)
     if not isinstance(step, Final):
