@@ -135,6 +135,9 @@ class Body:
             ReplyTooLarge: the body is over the cap.
             ResponseFormatError: the body is not in the encoding that it claims.
         """
+        if self._decoder is None and len(data) <= self._room:  # most pieces
+            self._room -= len(data)
+            return data
         pieces = [data] if self._decoder is None else self._decoder.feed(data, self._room + 1)
         size = sum(map(len, pieces))
         if size <= self._room:

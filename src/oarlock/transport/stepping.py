@@ -11,7 +11,7 @@ import _thread
 from asyncio import _get_running_loop, _set_running_loop
 from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 __all__ = ["finish"]
 
@@ -67,7 +67,7 @@ def finish(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
         while True:
             waits, value = _step(send, stepper)
             if not waits:
-                return cast("T", value)
+                return value  # type: ignore[return-value]
             if value is None:  # woken while it ran: step again
                 continue
             if until is None and timeout is not None:
@@ -78,10 +78,10 @@ def finish(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
         raise
 
 
-def _step(send: Callable[[None], object], stepper: _Stepper) -> tuple[bool, object]:
+def _step(send: Callable[[None], object], stepper: Any) -> tuple[bool, object]:
     """Resume a coroutine once; return whether it waits, and its result or what it waits for."""
     outer = _get_running_loop()
-    _set_running_loop(cast("Any", stepper))
+    _set_running_loop(stepper)
     try:
         return True, send(None)
     except StopIteration as end:
