@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +142,7 @@ def test_a_class_for_a_structured_answer() -> None:
         ({"poets": {}}, None, r"Poets\.agents_config: there is no 'poet'\. Did you mean 'poets'\?"),
         ({}, None, r"there is no 'poet'\. There are: none"),
         ({"poet": ["role"]}, None, r"Poets\.agents_config: poet must be a mapping of arguments"),
+        ({"poet": {"role": "Poet", "goal": "G", "max_iter": 0}}, None, r"agents_config: poet: Agent 'Poet': max_iter must"),
         ({"poet": {"role": "Poet", "goal": "G", "llm": "gpt-4o"}}, None, "'gpt-4o' names no provider"),
         ({"poet": {"role": "Poet", "goal": "G", "tools": ["serch"]}}, None,
          r"poet\.tools: Poets has no @tool method 'serch'\. There are: none"),
@@ -254,6 +257,29 @@ def test_a_method_with_arguments_is_not_remembered() -> None:
     made = Made()
     assert made.one("A") is not made.one("A")
     assert made.one() is made.one()
+
+
+def test_a_class_in_a_script_finds_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(HERE.parent, tmp_path / "project")
+    script = tmp_path / "project" / "crew.py"
+    with script.open("a") as file:
+        file.write("\nprint(LatestAiDevelopmentCrew().crew().kickoff(inputs={'topic': 'tides'}))\n")
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "oarlock", "run", "project/crew.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "the report\n"), done.stderr
+
+
+def test_a_class_without_a_file_looks_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("poet: {role: Poet, goal: Sing}\n")
+    typed = type("Typed", (), {"agents_config": "mine.yaml", "__module__": "builtins"})
+    assert CrewBase(typed)().agents_config["poet"]["goal"] == "Sing"
 
 
 # The files themselves.

@@ -235,6 +235,8 @@ def test_a_module_that_fails_says_itself_why(folder: Path) -> None:
         (("verbose: false", "llm: {model: ollama/m, policies: [deadline: soon]}"), r"llm\.policies\[0\]: Deadline: seconds"),
         (("verbose: false", "llm: {model: ollama/m, policies: [fallback: groq/m]}"), r"fallback needs a list of LLMs"),
         (("verbose: false", "llm: {model: ollama/m, policies: [fallback: [7]]}"), r"fallback needs a list of LLMs, each"),
+        (("verbose: false", "llm: {model: ollama/m, policies: [log: loud]}"), r"llm\.policies\[0\]: "),
+        (("verbose: false", "llm: {model: ollama/m, policies: [retry, retry]}"), r"llm\.policies: "),
         (("verbose: false", "llm: {model: local/nope.gguf}"), r"there is no file nope\.gguf"),
         (("verbose: false", "tasks: {}"), r"line 6: tasks stands there twice; first in line 4"),
     ],
