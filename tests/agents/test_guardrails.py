@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from oarlock import Agent, ConfigurationError, Crew, GuardrailError, OutputError, Task, ToolCall, tool
+from oarlock.agents.guardrails import LLMGuardrail
 from oarlock.agents.outputs import TaskOutput
 from oarlock.testing import ScriptedLLM, VirtualRuntime
 
@@ -247,3 +248,26 @@ def test_no_verdict_at_all_is_an_error_that_keeps_the_answer() -> None:
         crew_of(llm, guardrail="A city").kickoff()
     assert failure.value.text == "Oslo"
     assert failure.value.reasons == ('no verdict: {"valid": ',)
+
+
+def test_a_rule_may_have_an_llm_of_its_own(run: Callable[[Crew], Any]) -> None:
+    judge = ScriptedLLM(['{"valid": false, "reason": "no capital"}', '{"valid": true, "reason": ""}'])
+    llm = ScriptedLLM(["Bergen", "Oslo"])
+    result = run(crew_of(llm, guardrail=LLMGuardrail("A capital", judge)))
+    assert result.raw == "Oslo"
+    assert result.usage_metrics.requests == 4
+    assert len(judge.requests) == 2
+
+
+def test_a_rule_with_an_llm_is_a_function_too() -> None:
+    rule = LLMGuardrail(description="A capital", llm=ScriptedLLM(['{"valid": true}', '{"valid": false}']))
+    output = TaskOutput(raw="Oslo", description="Which city?")
+    assert rule(output) == (True, "Oslo")
+    assert rule(output) == (False, "it did not pass the check")
+
+
+def test_a_rule_needs_words_and_an_llm() -> None:
+    with pytest.raises(ConfigurationError, match="LLMGuardrail: description must be"):
+        LLMGuardrail("", ScriptedLLM([]))
+    with pytest.raises(ConfigurationError, match="LLMGuardrail: llm must be an LLM object"):
+        LLMGuardrail("A capital", "gpt-x")  # type: ignore[arg-type]

@@ -140,6 +140,19 @@ def test_the_callback_gets_the_object() -> None:
     assert seen[0].pydantic == City(name="Oslo", people=5)
 
 
+def test_one_prompt_too() -> None:
+    agent = Agent(role="R", goal="G", llm=ScriptedLLM([GOOD, GOOD, "Oslo"]))
+    assert agent.kickoff("Which city?", response_format=City).pydantic == City(name="Oslo", people=5)
+    assert asyncio.run(agent.akickoff("Which city?", City)).pydantic == City(name="Oslo", people=5)
+    assert agent.kickoff("Which city?").pydantic is None
+
+
+def test_an_output_says_what_it_is() -> None:
+    settings: list[dict[str, Any]] = [{}, {"output_json": City}, {"output_pydantic": City}]
+    outputs = [crew_of(ScriptedLLM([GOOD]), **one).kickoff().tasks_output[0] for one in settings]
+    assert [output.output_format for output in outputs] == ["raw", "json", "pydantic"]
+
+
 # How it is asked for.
 
 

@@ -41,6 +41,8 @@ ELSEWHERE = {
     },
     "crewai.project": {name: f"oarlock.project.{name}" for name in oarlock.project.__all__ if name != "load_crew"},
     "crewai.tasks.conditional_task": {"ConditionalTask": "oarlock.agents.conditional.ConditionalTask"},
+    "crewai.tasks.llm_guardrail": {"LLMGuardrail": "oarlock.agents.guardrails.LLMGuardrail"},
+    "crewai.tasks.output_format": {"OutputFormat": "oarlock.agents.outputs.OutputFormat"},
     "crewai.types.usage_metrics": {"UsageMetrics": "oarlock.contract.reply.Usage"},
     "crewai.utilities.llm_utils": {"create_llm": "oarlock.compat.crewai.utilities.llm_utils.create_llm"},
 }

@@ -122,16 +122,21 @@ class Agent:
         """Do one task from a coroutine; the same as `execute_task`."""
         return (await drive_async(execute_alone, self, task, context, tools)).raw
 
-    def kickoff(self, prompt: str) -> TaskOutput:
-        """Answer one prompt without a crew, blocking; `str()` of the result is the text."""
-        return drive(execute_alone, self, _prompted(self, prompt))
+    def kickoff(self, prompt: str, response_format: type[Any] | None = None) -> TaskOutput:
+        """Answer one prompt without a crew, blocking; `str()` of the result is the text.
 
-    async def akickoff(self, prompt: str) -> TaskOutput:
+        Args:
+            prompt: what to answer.
+            response_format: a pydantic model that the answer must fit; the object is the result's `.pydantic`.
+        """
+        return drive(execute_alone, self, _prompted(self, prompt, response_format))
+
+    async def akickoff(self, prompt: str, response_format: type[Any] | None = None) -> TaskOutput:
         """Answer one prompt from a coroutine; the same as `kickoff`."""
-        return await drive_async(execute_alone, self, _prompted(self, prompt))
+        return await drive_async(execute_alone, self, _prompted(self, prompt, response_format))
 
 
-def _prompted(agent: Agent, prompt: str) -> Task:
+def _prompted(agent: Agent, prompt: str, response_format: type[Any] | None) -> Task:
     from oarlock.agents.task import Task  # a Task knows its Agent, and so its module this one
 
-    return Task(description=prompt, agent=agent)
+    return Task(description=prompt, agent=agent, output_pydantic=response_format)

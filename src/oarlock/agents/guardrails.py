@@ -7,22 +7,23 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
+from oarlock.agents.definitions import check_llm, text
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import JUDGE, JUDGE_AGAIN
 from oarlock.agents.structured import find
-from oarlock.agents.work import call_back
+from oarlock.agents.work import Work, call_back
 from oarlock.contract.errors import ConfigurationError, GuardrailError
+from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Usage
+from oarlock.runtime import Runtime, drive
 
-if TYPE_CHECKING:
-    from oarlock.agents.work import Work
-
-__all__ = ["Guardrail", "Verdict", "guardrails_of", "judge"]
+__all__ = ["Guardrail", "LLMGuardrail", "Verdict", "guardrails_of", "judge"]
 
 Guardrail: TypeAlias = str | Callable[[TaskOutput], Any]
-"""A rule in words, judged by the agent's LLM, or a function, blocking or `async`: `(TaskOutput) -> (bool, value)`."""
+"""A rule in words, judged by the agent's LLM, or a function, blocking or `async`: `(TaskOutput) -> (bool, value)`. An
+`LLMGuardrail` is a rule with an LLM of its own."""
 
 _ATTEMPTS: Final = 3  # questions to an LLM that judges, until one answer is a verdict
 _SCHEMA: Final[Mapping[str, Any]] = {
@@ -31,6 +32,42 @@ _SCHEMA: Final[Mapping[str, Any]] = {
     "required": ["valid", "reason"],
     "additionalProperties": False,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class LLMGuardrail:
+    """A guardrail in words that is judged by another LLM than the agent's. What that costs counts for the task.
+
+    Args:
+        description: the rule.
+        llm: who judges.
+
+    Raises:
+        ConfigurationError: the rule says nothing, or this is no LLM.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> rule = LLMGuardrail("At most ten words", ScriptedLLM(['{"valid": false, "reason": "too long"}']))
+        >>> rule(TaskOutput(raw="...", description="A line"))
+        (False, 'too long')
+    """
+
+    description: str
+    llm: BaseLLM
+
+    def __post_init__(self) -> None:
+        text("LLMGuardrail", "description", self.description)
+        check_llm("LLMGuardrail", "llm", self.llm)
+
+    def __call__(self, output: TaskOutput) -> tuple[bool, Any]:
+        """Judge an answer, blocking; tasks do it within their run."""
+
+        async def alone(runtime: Runtime) -> Verdict:
+            work = Work(runtime=runtime, role="Judge", llm=self.llm, tools={}, messages=[], max_iter=_ATTEMPTS)
+            return await judge(work, self, output)
+
+        verdict = drive(alone)
+        return verdict.passed, output.raw if verdict.passed else verdict.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +122,9 @@ async def judge(work: Work, guardrail: Guardrail, output: TaskOutput) -> Verdict
         LLMError: it could not be asked.
     """
     if isinstance(guardrail, str):
-        return await _judged_by_llm(work, guardrail, output)
+        return await _judged_by_llm(work, guardrail, work.llm, output)
+    if isinstance(guardrail, LLMGuardrail):
+        return await _judged_by_llm(work, guardrail.description, guardrail.llm, output)
     said = await call_back(work.runtime, guardrail, output)
     if isinstance(said, tuple | list) and len(said) == 2 and isinstance(said[0], bool):
         return Verdict(*said)
@@ -95,38 +134,39 @@ async def judge(work: Work, guardrail: Guardrail, output: TaskOutput) -> Verdict
     )
 
 
-async def _judged_by_llm(work: Work, rule: str, output: TaskOutput) -> Verdict:
+async def _judged_by_llm(work: Work, rule: str, llm: BaseLLM, output: TaskOutput) -> Verdict:
     judging = dataclasses.replace(
         work,
+        llm=llm,
         messages=[
             {"role": "system", "content": JUDGE.format(rule=rule)},
             {"role": "user", "content": f"The answer to check:\n{output.raw}"},
         ],
         tools={},
         usage=Usage(),
-        json_schema=_SCHEMA if work.llm.supports_json_schema() else None,
+        json_schema=_SCHEMA if llm.supports_json_schema() else None,
     )
-    text = ""
+    said = ""
     try:
         for _ in range(_ATTEMPTS):
-            text = (await judging.ask()).text
-            if verdict := _verdict(text):
+            said = (await judging.ask()).text
+            if verdict := _verdict(said):
                 return verdict
-            judging.messages.append({"role": "assistant", "content": text})
+            judging.messages.append({"role": "assistant", "content": said})
             judging.say(JUDGE_AGAIN)
     finally:  # it is paid for, whatever comes of it
         work.usage += judging.usage
         work.calls = judging.calls
     raise GuardrailError(
-        f"{work.llm} gave no verdict on the guardrail {rule[:100]!r}, asked {_ATTEMPTS} times. Word the rule more simply, "
+        f"{llm} gave no verdict on the guardrail {rule[:100]!r}, asked {_ATTEMPTS} times. Word the rule more simply, "
         "or write it as a function.",
         text=output.raw,
-        reasons=(f"no verdict: {text[:1000]}",),
+        reasons=(f"no verdict: {said[:1000]}",),
     )
 
 
-def _verdict(text: str) -> Verdict | None:
-    for found in reversed(list(find(text))):
+def _verdict(answer: str) -> Verdict | None:
+    for found in reversed(list(find(answer))):
         try:
             said = json.loads(found)
         except (ValueError, RecursionError):

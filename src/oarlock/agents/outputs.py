@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from oarlock.contract.reply import Usage
 
-__all__ = ["AgentAction", "AgentFinish", "CrewOutput", "TaskOutput"]
+__all__ = ["AgentAction", "AgentFinish", "CrewOutput", "OutputFormat", "TaskOutput"]
+
+
+class OutputFormat(StrEnum):
+    """What a task's output is, beside its text."""
+
+    JSON = "json"
+    PYDANTIC = "pydantic"
+    RAW = "raw"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +46,13 @@ class TaskOutput:
     skipped: bool = False
     pydantic: Any = None
     json_dict: Any = None
+
+    @property
+    def output_format(self) -> OutputFormat:
+        """Which of `pydantic`, `json_dict` and `raw` the task asked for."""
+        if self.pydantic is not None:
+            return OutputFormat.PYDANTIC
+        return OutputFormat.RAW if self.json_dict is None else OutputFormat.JSON
 
     @property
     def json(self) -> str:

@@ -1,0 +1,5 @@
+"""`crewai.tasks.output_format`."""
+
+from oarlock.agents.outputs import OutputFormat
+
+__all__ = ["OutputFormat"]
