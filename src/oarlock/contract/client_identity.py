@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from oarlock.contract.secret import Secret
@@ -74,6 +73,8 @@ def _as_file(pem: Secret) -> Iterator[str]:
         finally:
             os.close(descriptor)
         return
+    from tempfile import TemporaryDirectory  # 6 ms to import, which only such systems need
+
     with TemporaryDirectory(prefix="oarlock-") as folder:  # for this user alone, as `mkdtemp` makes them
         path = Path(folder, "identity.pem")
         path.touch(0o600)
