@@ -183,6 +183,30 @@ def test_a_terminal_that_closes_loses_nothing(run: Callable[[Crew], Any], monkey
     assert failure.value.text == "Oslo"
 
 
+@pytest.mark.parametrize("runs", [run_blocking, run_async])
+def test_one_question_is_asked_at_a_time(runs: Callable[[Crew], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    second = threading.Semaphore(0)
+
+    class OneAtATime(Terminal):
+        reading = 0
+        most = 0
+
+        def readline(self, *limit: Any) -> str:  # type: ignore[override]
+            type(self).reading += 1
+            type(self).most = max(self.most, self.reading)
+            second.release()
+            second.acquire()
+            second.acquire(timeout=0.2)  # another question would come meanwhile
+            type(self).reading -= 1
+            return "\n"
+
+    monkeypatch.setattr(sys, "stdin", OneAtATime())
+    agent = Agent(role="Clerk", goal="Know", llm=ScriptedLLM(["Oslo", "Bergen"]))
+    tasks = [Task(description=f"{n}?", agent=agent, human_input=True, async_execution=True) for n in (1, 2)]
+    runs(Crew(agents=[agent], tasks=tasks))
+    assert OneAtATime.most == 1
+
+
 PROGRAM = """
 import asyncio
 from oarlock import Agent, Crew, Task

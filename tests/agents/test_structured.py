@@ -401,6 +401,15 @@ def test_an_endpoint_that_refuses_schemas_is_asked_without_from_then_on(
     assert "takes no JSON schema" in caplog.text
 
 
+def test_one_schema_that_is_refused_does_not_count_for_all() -> None:
+    said = "Invalid schema for response_format 'answer': schema must be of type object."
+    with LoopbackEndpoint([Status(400, body={"error": {"message": said}}), f"[{GOOD}]"]) as endpoint:
+        llm = ChatLLM("m", endpoint.url)
+        assert crew_of(llm, output_json=Cities).kickoff().json_dict == [{"name": "Oslo", "people": 5}]
+        assert ["response_format" in json.loads(request.body) for request in endpoint.requests] == [True, False]
+    assert llm.supports_json_schema()
+
+
 def test_an_endpoint_can_be_told_about() -> None:
     assert ChatLLM("m", "http://127.0.0.1:9", json_schema=True).supports_json_schema()
     assert not ChatLLM("m", "http://127.0.0.1:9", json_schema=False).supports_json_schema()

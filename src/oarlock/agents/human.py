@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,8 @@ __all__ = ["Asker", "ask", "asker_of"]
 Asker = Callable[..., Any]
 """A function, blocking or `async`: `(TaskOutput) -> str | None`: what to change, or nothing to accept the answer."""
 
-_TERMINAL: Final = ThreadPool(1, "oarlock-terminal")  # one: two questions at once could not be told apart
+_TERMINAL: Final = ThreadPool(1, "oarlock-terminal")
+_ONE_AT_A_TIME: Final = threading.Lock()  # the process has one terminal; two questions at once could not be told apart
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # could change the terminal
 
 
@@ -74,10 +76,12 @@ def ask_on_terminal(output: TaskOutput) -> str:
     """
     shown = _CONTROL.sub("", output.raw)
     who = _CONTROL.sub("", output.agent)
-    print(f"\n{who} has answered:\n\n{shown}\n", file=sys.stderr, flush=True)  # noqa: T201  this is the terminal's view
-    try:
-        return input("Press Enter to accept it, or write what to change: ")
-    except EOFError:
-        raise OutputError(
-            "The terminal was closed before anybody accepted the answer; the error has it as .text.", text=output.raw
-        ) from None
+    with _ONE_AT_A_TIME:
+        print(f"\n{who} has answered:\n\n{shown}\n", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
+        try:
+            return input("Press Enter to accept it, or write what to change: ")
+        except EOFError:
+            raise OutputError(
+                "The terminal was closed before anybody accepted the answer; the error has it as .text.",
+                text=output.raw,
+            ) from None

@@ -49,7 +49,9 @@ class ChatLLM(HttpLLM):
             return await super()._respond(runtime, request)
         except BadRequestError as error:
             if request.json_schema is not None and self._json_schema is None and refuses_schemas(error):
-                self._refused_a_schema = True  # from now on it is not asked that way; a race of two threads is harmless
+                # From now on it is not asked that way, unless only this one schema was wrong: "Invalid schema for
+                # response_format ..." are OpenAI's words. A race of two threads is harmless.
+                self._refused_a_schema = self._refused_a_schema or "invalid schema" not in str(error).lower()
             raise
 
     def encode(self, request: Request) -> bytes:
