@@ -100,6 +100,8 @@ class _Reader:
         self._tasks: dict[str, Task] = {}
 
     def crew(self) -> Crew:
+        if self._file.content.get("llms") is not None:
+            self._mapping("llms")
         if self._file.content.get("llm") is not None:
             self._default()  # so that what is wrong in it is said in any case
         for name, settings in self._mapping("agents").items():

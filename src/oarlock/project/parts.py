@@ -120,12 +120,13 @@ def _policy(item: Any, where: str, folder: Path) -> Policy:
 
 
 def _fallback(items: Any, where: str, folder: Path) -> Policy:
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not items:
         raise ConfigurationError(f"{where}: fallback needs a list of LLMs, such as [mistral/mistral-small-latest].")
     settings = [{"model": one} if isinstance(one, str) else one for one in items]
     if not all(isinstance(one, dict) for one in settings):
         raise ConfigurationError(f"{where}: fallback needs a list of LLMs, each a name or a mapping.")
-    return ready.Fallback(*(llm_from(one, f"{where}.fallback[{n}]", folder) for n, one in enumerate(settings)))
+    llms = [llm_from(one, f"{where}.fallback[{number}]", folder) for number, one in enumerate(settings)]
+    return _built(lambda: ready.Fallback(*llms), where, {})
 
 
 def _built(kind: Callable[..., T], where: str, settings: Mapping[str, Any]) -> T:
