@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -164,6 +165,20 @@ def test_what_a_function_raises_ends_the_run(run: Callable[[Crew], Any]) -> None
 
 def test_a_builtin_without_a_signature_is_taken() -> None:
     assert Task(description="D", guardrail=dict).guardrail is dict
+
+
+def test_what_is_sent_back_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "oarlock.agents")
+    llm = ScriptedLLM(["Oslo", '{"name": "Reykjavik"}', '{"name": "O"}'])
+
+    def one_letter(output: TaskOutput) -> tuple[bool, Any]:
+        return len(output.pydantic.name) == 1, "one letter" if len(output.pydantic.name) > 1 else None
+
+    crew_of(llm, output_pydantic=City, guardrail=one_letter).kickoff()
+    assert [record.getMessage() for record in caplog.records] == [
+        "Agent 'Clerk' is to mend an answer that does not fit City: there is no JSON in it",
+        "Task 'Which city?': the answer was sent back: one letter",
+    ]
 
 
 # With tools, and with a structure.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finish", "finish_of"]
 
+_log = logging.getLogger("oarlock.agents")
 _MOST_ROUNDS: Final = 25  # with a human, who may be a program behind a hook
 
 Again = Callable[["Work"], Awaitable[str]]
@@ -82,6 +84,7 @@ class Finish:
             else:
                 reasons.append(reason)
                 self._refuse_hopeless(output, reasons)
+            _log.info("%s: the answer was sent back: %s", self.owner, scrub(reason))
             work.messages.append({"role": "assistant", "content": output.raw})
             work.say(REJECTED.format(reason=reason))
             work.max_iter = work.calls + turns  # each try has as many turns as the first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Structure", "find", "strict", "structure_of"]
 
+_log = logging.getLogger("oarlock.agents")
 _MOST_VALUES: Final = (
     100  # JSON values looked at in one answer: more are no answer, and each costs a reading of the rest
 )
@@ -82,6 +84,9 @@ class Structure:
                 errors.append(str(error))
             if len(errors) > self.repairs:
                 break
+            _log.info(
+                "Agent %r is to mend an answer that does not fit %s: %s", work.role, self.model.__name__, errors[-1]
+            )
             work.messages.append({"role": "assistant", "content": answer})
             work.say(REPAIR.format(problems=errors[-1]))
             answer = (await work.ask()).text
