@@ -95,6 +95,16 @@ def test_a_key_that_is_set_later_is_found(endpoint, monkeypatch):
     assert repr(llm.auth) == "ApiKey(env:OPENAI_API_KEY)"
 
 
+@pytest.mark.parametrize("provider", ["vllm", "lmstudio", "ollama"])
+def test_where_no_key_is_needed_another_machine_of_ones_own_is_asked_in_the_clear(provider, monkeypatch):
+    assert LLM(f"{provider}/m", base_url="http://gpu-box:8000").auth is None
+    for variable in PRESETS[provider].key_variables[:1]:
+        monkeypatch.setenv(variable, "the-secret-key")
+        with pytest.raises(ConfigurationError, match="allow_http=True"):
+            LLM(f"{provider}/m", base_url="http://gpu-box:8000")
+        assert LLM(f"{provider}/m", base_url="http://gpu-box:8000", allow_http=True).auth is not None
+
+
 def test_a_missing_address_is_named_when_it_is_built():
     with pytest.raises(ConfigurationError, match="AZURE_OPENAI_ENDPOINT, or pass base_url="):
         LLM("azure/my-deployment")

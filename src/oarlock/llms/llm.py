@@ -151,8 +151,6 @@ class _KeyFromEnvironment:
         for variable in self._preset.key_variables:
             if key := os.environ.get(variable, "").strip():
                 return ApiKey(key, header=self._preset.key_header).flow(request)
-        if not self._preset.needs_key:
-            return _unsigned(request)
         raise ConfigurationError(
             f"{self._model!r} needs a key, and the environment variable {self._preset.key_variables[0]} is not set. Set it, "
             "or pass api_key= or auth=."
@@ -160,10 +158,6 @@ class _KeyFromEnvironment:
 
     def __repr__(self) -> str:
         return f"ApiKey(env:{self._preset.key_variables[0]})"
-
-
-def _unsigned(request: HttpRequest) -> Flow:
-    yield request
 
 
 def _found(who: str, model: Any, has_address: bool) -> tuple[str, str, Preset]:
@@ -190,7 +184,9 @@ def _found(who: str, model: Any, has_address: bool) -> tuple[str, str, Preset]:
 def _sign_in(model: str, preset: Preset, api_key: str | Secret | None) -> Auth | None:
     if api_key is not None:
         return ApiKey(api_key, header=preset.key_header)
-    return _KeyFromEnvironment(model, preset) if preset.key_variables else None
+    if preset.needs_key or any(os.environ.get(variable, "").strip() for variable in preset.key_variables):
+        return _KeyFromEnvironment(model, preset)
+    return None  # not even a sign-in that may be empty: that would not be let go over plain HTTP
 
 
 def _address(who: str, model: str, preset: Preset) -> str:
