@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import LLMError, LLMTimeoutError
 from oarlock.contract.http import HttpRequest, HttpResponse
-from oarlock.llms.http import Exchange, timed_out_at
+from oarlock.llms.exchange import Exchange, timed_out_at
 from oarlock.runtime import Runtime
 from oarlock.transport import ResponseStream
 from oarlock.transport.body import ERROR_BODY_SECONDS, body_error
