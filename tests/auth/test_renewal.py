@@ -322,6 +322,7 @@ def test_a_thousand_expiries_leak_nothing() -> None:
         gc.collect()
 
     expiries(100)
+    gc.collect()  # once more: what the tests before left may take several rounds
     objects, threads = len(gc.get_objects()), threading.active_count()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
@@ -329,9 +330,9 @@ def test_a_thousand_expiries_leak_nothing() -> None:
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert auth.fetched == 1100
-    assert abs(len(gc.get_objects()) - objects) < 100
+    assert len(gc.get_objects()) - objects < 100
     assert grown < 20_000
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 async def test_a_thousand_expiries_leave_no_task_behind() -> None:
