@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +16,10 @@ from hypothesis import HealthCheck, settings
 # No timing assertions: the machine may be busy.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tests")
+
+# A shell starts background jobs with Ctrl-C ignored, and their children inherit it: the tests send it to theirs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _attempts: list[str] = []
 
@@ -75,3 +81,13 @@ def network_off() -> Iterator[None]:
 def network_attempts() -> list[str]:
     """What was refused so far; a test that means to try clears it."""
     return _attempts
+
+
+@pytest.fixture(autouse=True)
+def faults_of_ones_own_are_forgotten() -> Iterator[None]:
+    """Let no example that makes a fault known change what other tests find."""
+    yield
+    catalog = sys.modules.get("oarlock.testing.faults.catalog")
+    if catalog is not None:
+        for name in [name for name, fault in catalog._known.items() if fault.group == "own"]:
+            del catalog._known[name]

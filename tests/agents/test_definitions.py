@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from oarlock import Agent, ConfigurationError, Crew, Process, Task, tool
+from oarlock import Agent, ConfigurationError, Crew, Task, tool
 from oarlock.testing import ScriptedLLM
 
 GOOD_AGENT = {"role": "R", "goal": "G", "backstory": "B"}

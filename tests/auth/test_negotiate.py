@@ -162,7 +162,9 @@ def tool(name: str) -> str | None:
 
 @pytest.mark.skipif(HAS_GSSAPI, reason="gssapi is installed")
 def test_kerberos_without_its_libraries_or_a_ticket_says_so() -> None:
-    with pytest.raises(AuthenticationError, match=r"pip install 'pyspnego\[kerberos\]'|check that there is a ticket \(klist\)"):
+    with pytest.raises(
+        AuthenticationError, match=r"pip install 'pyspnego\[kerberos\]'|check that there is a ticket \(klist\)"
+    ):
         sign(Negotiate(protocol="kerberos"))
 
 

@@ -172,7 +172,10 @@ class TestCrewFiles:
             ("- a\n- b", "must be a mapping"),
             ("agents: {}", "needs tasks"),
             ("agents: {}\ntasks: {}\ntaks: {}", "Did you mean 'tasks'?"),
-            ("agents: {a: {rol: x}}\ntasks: {}", "line 1: agents.a.rol: Agent has no argument 'rol'. Did you mean 'role'?"),
+            (
+                "agents: {a: {rol: x}}\ntasks: {}",
+                "line 1: agents.a.rol: Agent has no argument 'rol'. Did you mean 'role'?",
+            ),
             ("agents: {a: {role: R, goal: G}}\ntasks: {t: {description: D, agent: b}}", "there is no 'b' here"),
             ("agents: {a: {role: R, goal: G}}\ntasks: {}", "there are no tasks"),
             ("llm: {base_url: x}\nagents: {}\ntasks: {}", "llm: "),
