@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -278,3 +279,20 @@ class TestAsync:
                 return "whole"
 
             assert [item async for item in AsyncStream[float, str](run)] == [60]
+
+
+async def test_an_error_shows_nothing_of_what_was_awaited_before() -> None:
+    """A future's repr has its result, a token for one; tracebacks may show the variables of every frame."""
+
+    async def work() -> None:
+        future = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(future.set_result, "Zq7canary")
+        await future
+        del future
+        raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed") as caught:
+        async for _ in AsyncStream(work):
+            pass
+    trace = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert "Zq7canary" not in "".join(trace.format())

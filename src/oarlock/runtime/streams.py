@@ -144,6 +144,7 @@ def _next_item(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[An
             value, resume = (yield out), work.send
         except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
             value, resume = error, work.throw
+        out = None  # a future's repr has its result, and an error may show this frame's variables
 
 
 @types.coroutine
@@ -162,3 +163,4 @@ def _shut(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
             value, resume = (yield out), work.send
         except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
             value, resume = error, work.throw
+        out = None  # a future's repr has its result, and an error may show this frame's variables
