@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from oarlock.auth.client_authentication import ClientAuthentication, PrivateKeyJWT, client_authentication
+from oarlock.auth.client_authentication import PrivateKeyJWT, client_authentication
 from oarlock.auth.credentials import secret_of
+from oarlock.auth.grant import Grant, scope_text, text_of
 from oarlock.auth.refreshing import NewestRefreshToken
 from oarlock.auth.renewal import MARGIN, Token
 from oarlock.auth.signed_jwt import Signer
 from oarlock.auth.sources import SecretSource, secret_source
-from oarlock.auth.store import StoredToken, TokenStore, stored_token
-from oarlock.auth.token_auth import TokenAuth
-from oarlock.auth.token_endpoint import TokenEndpoint, origin
+from oarlock.auth.store import TokenStore, stored_token
 from oarlock.contract.auth import Send
 from oarlock.contract.errors import AuthenticationError, ConfigurationError
 from oarlock.contract.secret import Secret
@@ -22,59 +20,12 @@ from oarlock.runtime import Runtime
 
 __all__ = ["ClientCredentials", "JWTBearer", "RefreshToken", "TokenExchange"]
 
-_OURS: Final = frozenset(
-    {"grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "assertion"}
-    | {"refresh_token", "subject_token", "actor_token", "scope", "audience", "resource"}
-)
 _EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TOKEN_TYPES: Final = "urn:ietf:params:oauth:token-type:"  # noqa: S105  a namespace
 
 
-class _Grant(TokenAuth):
-    """What the grants have in common: where they ask, as which client, and for what."""
-
-    def __init__(
-        self,
-        token_url: str,
-        client: ClientAuthentication | None,
-        *,
-        scope: str | Sequence[str] | None,
-        audience: str | None,
-        resource: str | None,
-        extra: Mapping[str, str] | None,
-        margin: float,
-        timeout: float,
-        allow_http: bool,
-        stored: StoredToken | None = None,
-    ) -> None:
-        super().__init__(margin=margin, stored=stored)
-        owner = type(self).__name__
-        self._endpoint = TokenEndpoint(
-            owner=owner, url=token_url, client=client, timeout=timeout, allow_http=allow_http
-        )
-        wanted = {"scope": _scope(owner, scope), "audience": audience, "resource": resource}
-        self._wanted = {name: _text(owner, name, value) for name, value in wanted.items() if value is not None}
-        if taken := sorted(_OURS & set(extra or {})):
-            raise ConfigurationError(f"{owner}: extra must not hold {', '.join(taken)}: it is set by other arguments.")
-        self._extra = {name: _text(owner, f"extra[{name!r}]", value) for name, value in (extra or {}).items()}
-
-    @abstractmethod
-    async def grant(self, runtime: Runtime, deadline: float | None, old: Token | None) -> dict[str, str]:
-        """Return the fields of this grant."""
-
-    words = "grant"
-
-    async def fetch(self, runtime: Runtime, send: Send, deadline: float | None, old: Token | None) -> Token:
-        """Ask the token endpoint."""
-        form = {**await self.grant(runtime, deadline, old), **self._wanted, **self._extra}
-        return await self._endpoint.token(runtime, send, deadline, form, self.words)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({origin(self._endpoint.url)!r})"
-
-
-class ClientCredentials(_Grant):
+class ClientCredentials(Grant):
     """Signs in as the program itself, with a client id and a secret or a key (RFC 6749, 4.4).
 
     Args:
@@ -136,7 +87,13 @@ class ClientCredentials(_Grant):
             timeout=timeout,
             allow_http=allow_http,
             stored=stored_token(
-                "ClientCredentials", store, token_url, client_id, _scope("ClientCredentials", scope), audience, resource
+                "ClientCredentials",
+                store,
+                token_url,
+                client_id,
+                scope_text("ClientCredentials", scope),
+                audience,
+                resource,
             ),
         )
 
@@ -144,7 +101,7 @@ class ClientCredentials(_Grant):
         return {"grant_type": "client_credentials"}
 
 
-class RefreshToken(_Grant):
+class RefreshToken(Grant):
     """Signs in with a refresh token that a user's sign-in left behind (RFC 6749, 6).
 
     A server that gives a new refresh token with each access token has its wish: the newest is used, and handed to
@@ -208,7 +165,7 @@ class RefreshToken(_Grant):
                 store,
                 token_url,
                 client_id,
-                _scope("RefreshToken", scope),
+                scope_text("RefreshToken", scope),
                 audience,
                 resource,
                 first.reveal(),
@@ -235,7 +192,7 @@ class RefreshToken(_Grant):
         self._newest.restore(token)
 
 
-class TokenExchange(_Grant):
+class TokenExchange(Grant):
     """Exchanges a token that the program has for one that the endpoint accepts (RFC 8693).
 
     Args:
@@ -311,7 +268,7 @@ class TokenExchange(_Grant):
         return form
 
 
-class JWTBearer(_Grant):
+class JWTBearer(Grant):
     """Signs a JWT with a private key and exchanges it for a token (RFC 7523, 2.1), as service accounts do.
 
     To prove an OAuth *client* by a key, use `ClientCredentials(..., client_auth=PrivateKeyJWT(key))`.
@@ -367,7 +324,7 @@ class JWTBearer(_Grant):
         )
         self._claims = {
             **(claims or {}),
-            "iss": _text("JWTBearer", "issuer", issuer),
+            "iss": text_of("JWTBearer", "issuer", issuer),
             "sub": subject or issuer,
             "aud": jwt_audience or token_url,
         }
@@ -385,20 +342,6 @@ class JWTBearer(_Grant):
 
     async def grant(self, runtime: Runtime, deadline: float | None, old: Token | None) -> dict[str, str]:
         return {"grant_type": _JWT_BEARER, "assertion": self._signer.sign(runtime, self._claims)}
-
-
-def _scope(owner: str, scope: str | Sequence[str] | None) -> str | None:
-    if scope is None or isinstance(scope, str):
-        return scope
-    if not isinstance(scope, Sequence) or not all(isinstance(one, str) and one for one in scope):
-        raise ConfigurationError(f"{owner}: scope must be a text or a list of texts, not {scope!r}.")
-    return " ".join(scope)
-
-
-def _text(owner: str, name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{owner}: {name} must be a text, not of the type {type(value).__name__}.")
-    return value
 
 
 def _token_type(name: str) -> str:
