@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from oarlock.cli.crew_file import load_crew
 from oarlock.contract.errors import ConfigurationError
+from oarlock.project.crew_file import load_crew
 from oarlock.testing import LoopbackEndpoint, require_bearer, require_header
 
 CANARY = "Zq7canary4vX9Lm20"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from oarlock.contract.errors import ConfigurationError
 from oarlock.project.crew_file import load_crew
-from oarlock.project.yaml_file import read_yaml
 
-__all__ = ["load_crew", "run_crew_file"]
+__all__ = ["run_crew_file"]
 
 
 def run_crew_file(path: Path, inputs: Sequence[str], llm: str | None = None) -> None:
@@ -31,10 +29,6 @@ def run_crew_file(path: Path, inputs: Sequence[str], llm: str | None = None) -> 
         if "needs an input" in str(error):
             error.add_note("On the command line: --input NAME=VALUE.")
         raise
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_yaml(path).content
 
 
 def _inputs(pairs: Sequence[str]) -> dict[str, str]:

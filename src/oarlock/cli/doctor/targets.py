@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from oarlock.auth import ApiKey, Auth, BearerToken, from_config
-from oarlock.cli.crew_file import _read as read_yaml
-from oarlock.cli.crew_file import load_crew
 from oarlock.cli.doctor.case import Patient
 from oarlock.cli.doctor.code import code
 from oarlock.contract.classify import classify
@@ -20,6 +18,8 @@ from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
 from oarlock.llms.chat import ChatLLM
 from oarlock.llms.settings import sends_in_clear
+from oarlock.project.crew_file import load_crew
+from oarlock.project.yaml_file import read_yaml
 
 __all__ = ["Given", "patients"]
 
@@ -148,7 +148,7 @@ def _auth(given: Given) -> tuple[Auth | None, str | None, tuple[str, ...]]:
 
 
 def _from_file(path: Path) -> tuple[Auth, str, tuple[str, ...]]:
-    made = from_config(read_yaml(path), str(path))
+    made = from_config(read_yaml(path).content, str(path))
     expression = f"from_config(yaml.safe_load(Path({str(path)!r}).read_text()))".replace("'", '"')
     return made, expression, ("from pathlib import Path", "import yaml", "from oarlock.auth import from_config")
 
