@@ -59,7 +59,8 @@ def test_on_a_terminal_it_is_a_table():
 def test_unknown_names_end_in_one_sentence():
     for arguments, said in (
         (("--group", "nope"), "no group 'nope'"),
-        (("serve", "slowbody"), "Did you mean 'slow_body'?"),
+        (("serve", "slowbody"), "There is no fault 'slowbody'. Did you mean 'slow_body'?"),
+        (("serve", "nope"), "There is no fault 'nope'. They are listed by `oarlock faults`"),
     ):
         done = oarlock(*arguments)
         assert (done.returncode, done.stdout) == (1, "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from oarlock.contract import errors
-from oarlock.contract.errors import ConfigurationError, LLMError, misspelt
+from oarlock.contract.errors import ConfigurationError, LLMError
 
 if TYPE_CHECKING:
     from oarlock.testing.faults.connection import Connection
@@ -166,7 +167,9 @@ def get(name: str) -> Fault:
         'Answers with 512 KB of gzip that unpack to 512 MB.'
     """
     if name not in _known:
-        raise misspelt("faults", [name], _known)
+        near = difflib.get_close_matches(str(name), _known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "They are listed by `oarlock faults` and by faults.names()."
+        raise ConfigurationError(f"There is no fault {name!r}. {hint}")
     return _known[name]
 
 
