@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
     from oarlock.agents.conditional import ConditionalTask
     from oarlock.agents.crew import Crew, Process
+    from oarlock.agents.hooks import Hooks, LLMCallHookContext, ToolCallHookContext
     from oarlock.agents.outputs import AgentAction, AgentFinish, CrewOutput, TaskOutput
     from oarlock.agents.task import Task
 
@@ -20,9 +21,12 @@ __all__ = [
     "ConditionalTask",
     "Crew",
     "CrewOutput",
+    "Hooks",
+    "LLMCallHookContext",
     "Process",
     "Task",
     "TaskOutput",
+    "ToolCallHookContext",
 ]
 
 __getattr__ = lazy_names(
@@ -34,8 +38,11 @@ __getattr__ = lazy_names(
         "ConditionalTask": "conditional",
         "Crew": "crew",
         "CrewOutput": "outputs",
+        "Hooks": "hooks",
+        "LLMCallHookContext": "hooks",
         "Process": "crew",
         "Task": "task",
         "TaskOutput": "outputs",
+        "ToolCallHookContext": "hooks",
     },
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.definitions import check_budget, check_llm, checked, text, tools_of
+from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.run import execute_alone
 from oarlock.contract.checks import flag, positive
@@ -58,6 +59,13 @@ class Agent:
         verbose: show what happens, on the terminal.
         allow_delegation: let it give work to the other agents of its crew, and ask them, with two tools.
         step_callback: called with an `AgentAction` after each tool call and an `AgentFinish` at the end.
+        before_llm_call: a function, blocking or `async`, or a list of them, called before each model call with an
+            `LLMCallHookContext`: it may change the messages, return the answer in place of the model, or forbid the call with
+            `False`. See `docs/crews.md`.
+        after_llm_call: the same after each; it may return another text or `Reply` in place of the answer.
+        before_tool_call: the same before each tool call, with a `ToolCallHookContext`: it may change the arguments, return
+            the result in place of the tool, or forbid the call with `False`.
+        after_tool_call: the same after each; it may return another text in place of the result.
         budget: the most that the agent's work may cost in one run, model calls of its tools included; each run has its
             own count. For one count over all runs: `with budget:` around them.
 
@@ -82,6 +90,10 @@ class Agent:
     verbose: bool = False
     allow_delegation: bool = False
     step_callback: Callable[[Any], Any] | None = None
+    before_llm_call: Hook | Sequence[Hook] = ()
+    after_llm_call: Hook | Sequence[Hook] = ()
+    before_tool_call: Hook | Sequence[Hook] = ()
+    after_tool_call: Hook | Sequence[Hook] = ()
     budget: Budget | None = None
     limit: PerMinute | None = field(default=None, init=False, repr=False)
     _tools_by_name: dict[str, BaseTool] | None = field(default=None, init=False, repr=False)
@@ -99,6 +111,7 @@ class Agent:
         self.limit = per_minute(owner, self.max_rpm)
         flag(owner, "allow_delegation", self.allow_delegation)
         check_budget(owner, self.budget)
+        check_hooks(owner, self)
         if self.tools:
             self.tools = list(self.tools)
             tools_of(owner, self.tools)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.crew_run import run_crew, run_with_hooks
-from oarlock.agents.definitions import check_budget, check_llm, checked
+from oarlock.agents.definitions import check_budget, check_llm, checked, functions
 from oarlock.agents.graph import Order
 from oarlock.agents.hierarchy import assignment_of, manager_of, staff_of
+from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment
@@ -78,6 +79,10 @@ class Crew:
         before_kickoff_callbacks: functions, blocking or `async`, each called with a copy of the run's inputs; what it
             returns goes on in their place.
         after_kickoff_callbacks: each called with the `CrewOutput`; what it returns is the result in its place.
+        before_llm_call: hooks around those of all its agents, a manager and delegated work included; see `Agent`.
+        after_llm_call: likewise.
+        before_tool_call: likewise.
+        after_tool_call: likewise.
         budget: the most that a run may cost, such as `Budget(tokens=100_000)`; each run has its own count. For one count
             over several runs: `with budget:` around them.
 
@@ -105,6 +110,10 @@ class Crew:
     on_human_input: Callable[[Any], Any] | None = None
     before_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     after_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
+    before_llm_call: Hook | Sequence[Hook] = ()
+    after_llm_call: Hook | Sequence[Hook] = ()
+    before_tool_call: Hook | Sequence[Hook] = ()
+    after_tool_call: Hook | Sequence[Hook] = ()
     budget: Budget | None = None
     limit: PerMinute | None = field(default=None, init=False, repr=False)
     _manager: Agent | None = field(default=None, init=False, repr=False)
@@ -125,8 +134,9 @@ class Crew:
         check_budget("Crew", self.budget)
         if self.on_human_input is not None and not callable(self.on_human_input):
             raise ConfigurationError(f"Crew: on_human_input must be a function, not {self.on_human_input!r}.")
-        self.before_kickoff_callbacks = _functions("before_kickoff_callbacks", self.before_kickoff_callbacks)
-        self.after_kickoff_callbacks = _functions("after_kickoff_callbacks", self.after_kickoff_callbacks)
+        self.before_kickoff_callbacks = functions("Crew", "before_kickoff_callbacks", self.before_kickoff_callbacks)
+        self.after_kickoff_callbacks = functions("Crew", "after_kickoff_callbacks", self.after_kickoff_callbacks)
+        check_hooks("Crew", self)
         self.limit = per_minute("Crew", self.max_rpm)
         Order(self.tasks)
         self._check_process()
@@ -211,13 +221,6 @@ class Crew:
     ) -> Coroutine[Any, Any, CrewOutput]:
         run = run_with_hooks if self.before_kickoff_callbacks or self.after_kickoff_callbacks else run_crew
         return run(runtime, self, inputs, on_event, user)
-
-
-def _functions(name: str, given: object) -> tuple[Callable[[Any], Any], ...]:
-    functions = (given,) if not isinstance(given, Iterable) else tuple(given)
-    if not all(callable(function) for function in functions):
-        raise ConfigurationError(f"Crew: {name} must be a list of functions, not {given!r}.")
-    return functions
 
 
 def _all_of(kind: type[Any], name: str, given: object) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from oarlock.agents.located import Located
@@ -127,6 +127,18 @@ def text(owner: str, name: str, value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{owner}: {name} must be a non-empty text, not {value!r}.")
     return value
+
+
+def functions(owner: str, name: str, given: object) -> tuple[Callable[[Any], Any], ...]:
+    """Return a function, or several, as a tuple.
+
+    Raises:
+        ConfigurationError: something is no function.
+    """
+    several = tuple(given) if isinstance(given, Iterable) and not callable(given) else (given,)
+    if not all(callable(function) for function in several):
+        raise ConfigurationError(f"{owner}: {name} must be a function or a list of functions, not {given!r}.")
+    return several
 
 
 def llm_named(where: str, name: str) -> BaseLLM:

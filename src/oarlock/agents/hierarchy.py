@@ -81,4 +81,5 @@ def _staffed(
         own_tools=own_tools,
         limit=crew.limit,
         on_human_input=crew.on_human_input,
+        crew=crew,
     )

@@ -15,7 +15,7 @@ from oarlock.runtime import Runtime, ThreadPool
 if TYPE_CHECKING:
     from oarlock.agents.outputs import TaskOutput
 
-__all__ = ["Asker", "ask", "asker_of"]
+__all__ = ["Asker", "answer_on_terminal", "ask", "asker_of"]
 
 Asker = Callable[..., Any]
 """A function, blocking or `async`: `(TaskOutput) -> str | None`: what to change, or nothing to accept the answer."""
@@ -85,3 +85,17 @@ def ask_on_terminal(output: TaskOutput) -> str:
                 "The terminal was closed before anybody accepted the answer; the error has it as .text.",
                 text=output.raw,
             ) from None
+
+
+def answer_on_terminal(question: str, hint: str) -> str:
+    """Ask a question, and read a line.
+
+    Raises:
+        ConfigurationError: this is no terminal.
+    """
+    with _ONE_AT_A_TIME:
+        print(f"\n{_CONTROL.sub('', question)}", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
+        try:
+            return input(f"{_CONTROL.sub('', hint)} ").strip()
+        except EOFError:
+            raise ConfigurationError("request_human_input() needs somebody to ask, and this is no terminal.") from None

@@ -26,7 +26,9 @@ async def run_native(work: Work) -> str:
     schemas = tuple([tool.schema for tool in work.tools.values()])
     failures: dict[tuple[str, str], int] = {}
     while work.turns_left > 1 and max(failures.values(), default=0) < _SAME_FAILURE:
-        functions = FunctionsOnDemand(work.tools)  # for an LLM that runs tools itself; counts anew for each call
+        functions = FunctionsOnDemand(
+            work.tools, work.hooks
+        )  # for an LLM that runs tools itself; counts anew for each call
         reply = await work.ask(tools=schemas, functions=functions)
         if not reply.tool_calls:
             return await work.finished(reply.text)
@@ -46,7 +48,8 @@ async def _run_tools(work: Work, reply: Reply) -> list[ToolAnswer]:
 
 
 def _job(work: Work, number: int, call: ToolCall) -> Job[ToolAnswer]:
-    return functools.partial(run_tool, work.runtime, work.tools, call, idempotency_key=work.tool_key(number))
+    key = work.tool_key(number)
+    return functools.partial(run_tool, work.runtime, work.tools, call, idempotency_key=key, hooks=work.hooks)
 
 
 async def answer_now(work: Work) -> str:

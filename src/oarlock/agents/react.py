@@ -85,7 +85,7 @@ async def _ask(work: Work) -> str:
 async def _act(work: Work, action: Action, text: str) -> str | None:
     """Run the tool and tell the model; return its result if that is the answer."""
     call = ToolCall(id=f"call_{work.calls}", name=action.tool, arguments=_arguments(work, action))
-    answer = await run_tool(work.runtime, work.tools, call, idempotency_key=work.tool_key(0))
+    answer = await run_tool(work.runtime, work.tools, call, idempotency_key=work.tool_key(0), hooks=work.hooks)
     work.say(f"Observation: {answer.text}")
     await work.acted(action.tool, action.input, answer.text, text)
     return answer.text if answer.result_as_answer and not answer.failed else None

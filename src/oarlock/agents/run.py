@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from oarlock.agents.console import listener
 from oarlock.agents.definitions import tools_of
 from oarlock.agents.finish import Finish, finish_of
+from oarlock.agents.hooks import hooks_at_work
 from oarlock.agents.inputs import fill
 from oarlock.agents.limits import PerMinute, TimeLimit, limited
 from oarlock.agents.native import run_native
@@ -28,6 +29,7 @@ from oarlock.runtime import Runtime
 
 if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
+    from oarlock.agents.crew import Crew
     from oarlock.agents.task import Task
     from oarlock.policies import Budget
     from oarlock.tools import BaseTool
@@ -43,6 +45,7 @@ class Assignment:
     """A task with everything filled in, ready to be worked on in one run.
 
     Attributes:
+        crew: of which crew; `None` for an agent alone.
         spent: what each agent has used for it, by role, filled while it is worked on.
     """
 
@@ -58,6 +61,7 @@ class Assignment:
     step_callbacks: tuple[Callable[[Any], Any], ...] = field(default=())
     budget: Budget | None = None
     finish: Finish | None = None
+    crew: Crew | None = None
     spent: list[tuple[str, Usage]] = field(default_factory=list)
 
 
@@ -72,6 +76,7 @@ def assign(
     own_tools: bool = False,
     limit: PerMinute | None = None,
     on_human_input: Callable[..., Any] | None = None,
+    crew: Crew | None = None,
 ) -> Assignment:
     """Fill a task in and check that it can be done, before any model is asked.
 
@@ -85,6 +90,7 @@ def assign(
         limit: the crew's, on all its calls.
         own_tools: the agent works with its own tools, whatever the task has.
         on_human_input: whom the task asks for `human_input`, in place of the terminal.
+        crew: whose run it is; its hooks are around the agent's.
 
     Raises:
         ConfigurationError: an input is missing, or nobody to think with.
@@ -111,6 +117,7 @@ def assign(
         step_callbacks=tuple(callback for callback in (agent.step_callback, *step_callbacks) if callback),
         budget=_own_budget(agent, {} if budgets is None else budgets),
         finish=finish_of(task, inputs, on_human_input) if task.is_finished_further else None,
+        crew=crew,
     )
 
 
@@ -197,6 +204,7 @@ def _work(runtime: Runtime, assignment: Assignment, context: str, key: str) -> W
         max_iter=assignment.agent.max_iter,
         key=key,
         step_callbacks=assignment.step_callbacks,
+        hooks=hooks_at_work(assignment.crew, assignment.agent, assignment.task),
         extras={"from_task": assignment.task, "from_agent": assignment.agent},
     )
 

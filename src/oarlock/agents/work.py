@@ -14,7 +14,7 @@ from oarlock.contract.context import current_call, emit
 from oarlock.contract.endings import refuses_schemas
 from oarlock.contract.errors import BadRequestError, LLMTimeoutError, OarlockError
 from oarlock.contract.estimates import with_usage
-from oarlock.contract.events import CallFailed, CallFinished, CallStarted
+from oarlock.contract.events import CacheHit, CallFailed, CallFinished, CallStarted
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.reply import Reply, Usage
@@ -22,6 +22,7 @@ from oarlock.contract.request import Request
 from oarlock.runtime import Runtime, ThreadPool
 
 if TYPE_CHECKING:
+    from oarlock.agents.hooks import HooksAtWork
     from oarlock.tools import BaseTool
 
 __all__ = ["Work", "call_back"]
@@ -43,6 +44,7 @@ class Work:
         max_iter: most model calls.
         key: tells this work from the others of its run.
         step_callbacks: called with each `AgentAction` and the `AgentFinish`.
+        hooks: around each model call and tool call.
         json_schema: of the answer, for an LLM that can be bound to one; turns that may call tools are free of it.
         tools_as_text: the prompt says how to use tools by writing text.
         extras: further arguments for a `call()` that names them.
@@ -58,6 +60,7 @@ class Work:
     max_iter: int
     key: str = "1"
     step_callbacks: tuple[Callable[[Any], Any], ...] = ()
+    hooks: HooksAtWork | None = None
     json_schema: Mapping[str, Any] | None = None
     tools_as_text: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
@@ -81,35 +84,51 @@ class Work:
         here = current_call()
         if here.deadline is not None and self.runtime.now() >= here.deadline:
             raise LLMTimeoutError("The time was up before the next model call.", retryable=False)
-        schema = self.json_schema if not (tools or stop) else None
+        llm, hooks = self.llm, self.hooks
+        instead = await hooks.before_llm(self, llm, tools) if hooks is not None else None
         request = Request(
             messages=tuple(self.messages),
             tools=tools,
             stop=stop,
-            json_schema=schema,
+            json_schema=self.json_schema if not (tools or stop) else None,
             deadline=here.deadline,
             available_functions=functions,
             extras=self.extras,
         )
-        model, watched = self.llm.model, here.listener is not None
+        watched = here.listener is not None
         if watched:
-            emit(CallStarted(model=model, messages=len(self.messages)))
+            emit(CallStarted(model=llm.model, messages=len(request.messages)))
+        started = self.runtime.now()
+        reply = await self._answered(request) if instead is None else instead
+        seconds = self.runtime.now() - started
+        if watched and instead is not None:
+            emit(CacheHit(model=llm.model, saved=Usage()))
+        if hooks is not None:
+            reply = await hooks.after_llm(self, llm, tools, reply)
+        if watched:
+            emit(CallFinished(model=llm.model, seconds=seconds, reply=reply))
+        return reply
+
+    async def _answered(self, request: Request) -> Reply:
+        """Send a request, once more if what the endpoint does not take can be left out."""
+        model = self.llm.model
         started = self.runtime.now()
         try:
             job = functools.partial(self.llm.handle_request, self.runtime, request)
             reply = await self.runtime.step("model", model, job)
         except OarlockError as error:
             emit(CallFailed(model=model, seconds=self.runtime.now() - started, error=error))
-            if schema is not None and isinstance(error, BadRequestError) and refuses_schemas(error):
-                _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.llm, error)
-                self.json_schema = None
-                return await self.ask(functions=functions)
-            raise
-        reply = with_usage(reply, request)
-        self.usage += reply.usage
-        if watched:
-            emit(CallFinished(model=model, seconds=self.runtime.now() - started, reply=reply))
-        return reply
+            if request.json_schema is None or not (isinstance(error, BadRequestError) and refuses_schemas(error)):
+                raise
+            _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.llm, error)
+        else:
+            reply = with_usage(reply, request)
+            self.usage += reply.usage
+            return reply
+        self.json_schema = None
+        self.calls += 1
+        emit(CallStarted(model=model, messages=len(request.messages)))
+        return await self._answered(request.replace(json_schema=None))
 
     def tool_key(self, number: int) -> str:
         """Return the idempotency key of a tool call of this turn: the same whenever this run is driven again."""

@@ -25,6 +25,7 @@ OarlockError
 ├── GuardrailError                an answer failed its guardrail: .text .reasons
 ├── OutputError                   an answer has not the structure that was asked for, or no file took it: .text .errors
 ├── BudgetExceededError
+├── CallVetoedError (ValueError)  a hook of the user's own does not allow a model call
 └── StepsExhaustedError           a run went on longer than its limit of turns or tool calls
 
 The builtin in brackets is a second base, so that `except ValueError` and the like keep working.
@@ -44,6 +45,7 @@ __all__ = [
     "BadRequestError",
     "BudgetExceededError",
     "CallFailedError",
+    "CallVetoedError",
     "CircuitOpenError",
     "ConfigurationError",
     "ConnectionFailedError",
@@ -250,6 +252,10 @@ class OutputError(OarlockError):
 
 class BudgetExceededError(OarlockError):
     """A run would spend more than its budget."""
+
+
+class CallVetoedError(OarlockError, ValueError):
+    """A hook of the user's own does not allow a model call."""
 
 
 class StepsExhaustedError(OarlockError):

@@ -7,6 +7,8 @@ from oarlock.tools.calls import ToolAnswer, ToolTimeoutError, run_tool
 from oarlock.tools.collect import as_tool, tools_by_name
 from oarlock.tools.function import FunctionTool, tool
 from oarlock.tools.guard import FunctionsOnDemand, GuardedFunctions, guarded_functions
+from oarlock.tools.hooks import ToolHooks
+from oarlock.tools.results import result_as_text
 
 __all__ = [
     "BaseTool",
@@ -14,9 +16,11 @@ __all__ = [
     "FunctionsOnDemand",
     "GuardedFunctions",
     "ToolAnswer",
+    "ToolHooks",
     "ToolTimeoutError",
     "as_tool",
     "guarded_functions",
+    "result_as_text",
     "run_tool",
     "tool",
     "tools_by_name",

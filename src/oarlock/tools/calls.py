@@ -21,8 +21,9 @@ from oarlock.contract.events import ToolFinished, ToolStarted
 from oarlock.contract.reply import ToolCall
 from oarlock.contract.secret import scrub
 from oarlock.runtime import Runtime
-from oarlock.tools.arguments import parse_arguments
+from oarlock.tools.arguments import as_json, parse_arguments
 from oarlock.tools.base import BaseTool
+from oarlock.tools.hooks import ToolHooks
 from oarlock.tools.names import nearest, shown
 from oarlock.tools.results import error_as_text, result_as_text
 
@@ -62,6 +63,7 @@ async def run_tool(
     *,
     deadline: float | None = None,
     idempotency_key: str | None = None,
+    hooks: ToolHooks | None = None,
 ) -> ToolAnswer:
     """Run the tool that a model asked for, as one step of the run, and return what to tell the model.
 
@@ -71,6 +73,7 @@ async def run_tool(
         call: the model's wish; anything may be wrong with it.
         deadline: a `runtime.now()` at which the run's time is up; default: that of `current_call()`.
         idempotency_key: the same whenever this very call is repeated; default: a new id of the runtime's.
+        hooks: what comes before and after it, within the step.
 
     Raises:
         ToolTimeoutError: the deadline passed.
@@ -94,7 +97,9 @@ async def run_tool(
         idempotency_key = runtime.new_id()  # outside of the step: a durable engine gives the same one again
     read = functools.partial(_as_written, call.arguments)
     name = tool.function_name
-    job = functools.partial(answer, runtime, tool, name, read, deadline=deadline, idempotency_key=idempotency_key)
+    job = functools.partial(
+        answer, runtime, tool, name, read, deadline=deadline, idempotency_key=idempotency_key, hooks=hooks
+    )
     return await runtime.step("tool", name, job)
 
 
@@ -106,6 +111,7 @@ async def answer(
     *,
     deadline: float | None = None,
     idempotency_key: str | None = None,
+    hooks: ToolHooks | None = None,
 ) -> ToolAnswer:
     """Read and check arguments, run the tool, and return what to tell the model; events say so to who watches.
 
@@ -115,18 +121,25 @@ async def answer(
     watched = here.listener is not None
     deadline = here.deadline if deadline is None else deadline
     began = runtime.now() if watched else 0.0
-    given: dict[str, Any] = {}
-    checked: dict[str, Any] | None = None
+    given: dict[str, Any] | None = None
+    told: ToolAnswer | None = None
+    checked: dict[str, Any] = {}
     try:
         given, text = read()
-        checked = tool.arguments.check(given, text)
+        if hooks is not None:
+            told = await hooks.before_tool(runtime, tool, given)
+            text = as_json(given)
+        if told is None:
+            checked = tool.arguments.check(given, text)
     except ToolError as error:
         message = scrub(str(error), _MOST_MESSAGE)
         told = ToolAnswer(text=f"Error: {name!r} was not run: {message}", failed=True, tool=name)
     if watched:
-        _tell(ToolStarted, tool=name, arguments=given)
-    if checked is not None:
+        _tell(ToolStarted, tool=name, arguments=given or {})
+    if told is None:
         told = await _run(runtime, tool, name, checked, deadline=deadline, key=idempotency_key)
+    if hooks is not None and given is not None:
+        told = await hooks.after_tool(runtime, tool, given, told)
     if watched:
         _tell(ToolFinished, tool=name, seconds=runtime.now() - began, answer=told.text, failed=told.failed)
     return told

@@ -12,6 +12,7 @@ from oarlock.runtime import current_blocking
 from oarlock.tools.arguments import as_json
 from oarlock.tools.base import BaseTool
 from oarlock.tools.calls import ToolAnswer, answer, no_such_tool
+from oarlock.tools.hooks import ToolHooks
 
 __all__ = ["GuardedFunctions", "guarded_functions"]
 
@@ -23,9 +24,9 @@ class GuardedFunctions(dict[str, Function]):
 
     __slots__ = ("_missed",)
 
-    def __init__(self, tools: Mapping[str, BaseTool], limit: int) -> None:
+    def __init__(self, tools: Mapping[str, BaseTool], limit: int, hooks: ToolHooks | None = None) -> None:
         called = _limited(limit, "The model's own code ran tools {} times within one model call without an answer.")
-        super().__init__({name: _function(tool, called) for name, tool in tools.items()})
+        super().__init__({name: _function(tool, called, hooks) for name, tool in tools.items()})
         self._missed = _limited(limit, "The model asked {} times within one model call for tools that do not exist.")
 
     def __contains__(self, name: object) -> bool:
@@ -57,16 +58,17 @@ class FunctionsOnDemand(Mapping[str, Function]):
         '3'
     """
 
-    __slots__ = ("_made", "_tools")
+    __slots__ = ("_hooks", "_made", "_tools")
 
-    def __init__(self, tools: Mapping[str, BaseTool]) -> None:
+    def __init__(self, tools: Mapping[str, BaseTool], hooks: ToolHooks | None = None) -> None:
         self._tools = tools
+        self._hooks = hooks
         self._made: GuardedFunctions | None = None
 
     def as_dict(self) -> GuardedFunctions:
         """Return the functions, always the same ones."""
         if self._made is None:
-            self._made = guarded_functions(self._tools)
+            self._made = guarded_functions(self._tools, hooks=self._hooks)
         return self._made
 
     def __getitem__(self, name: str) -> Function:
@@ -86,7 +88,9 @@ class FunctionsOnDemand(Mapping[str, Function]):
         return len(self._tools)
 
 
-def guarded_functions(tools: Mapping[str, BaseTool], *, limit: int = 25) -> GuardedFunctions:
+def guarded_functions(
+    tools: Mapping[str, BaseTool], *, limit: int = 25, hooks: ToolHooks | None = None
+) -> GuardedFunctions:
     """Return tools as plain functions for an LLM that runs them itself, safe for what a model may ask for.
 
     Calling one checks its arguments against the tool's schema, runs the tool, emits the events and returns text. Wrong
@@ -98,6 +102,7 @@ def guarded_functions(tools: Mapping[str, BaseTool], *, limit: int = 25) -> Guar
         tools: by function name; see `tools_by_name`.
         limit: so many calls, and so many look-ups of names that do not exist, are allowed; make new functions for each
             model call.
+        hooks: what comes before and after each call.
 
     Raises:
         StepsExhaustedError: when called or looked up, over the limit. Otherwise as `run_tool`.
@@ -114,13 +119,13 @@ def guarded_functions(tools: Mapping[str, BaseTool], *, limit: int = 25) -> Guar
         >>> functions["add"](a="1", b=2)
         "Error: 'add' was not run: wrong arguments: 'a': Input should be a valid integer, not a string."
     """
-    return GuardedFunctions(tools, limit)
+    return GuardedFunctions(tools, limit, hooks)
 
 
-def _function(tool: BaseTool, called: Callable[[], None]) -> Function:
+def _function(tool: BaseTool, called: Callable[[], None], hooks: ToolHooks | None) -> Function:
     def function(*args: Any, **kwargs: Any) -> str:
         called()
-        return _run(tool, args, kwargs).text
+        return _run(tool, hooks, args, kwargs).text
 
     function.__name__ = function.__qualname__ = tool.function_name
     function.__doc__ = tool.description
@@ -138,10 +143,10 @@ def _limited(limit: int, sentence: str) -> Callable[[], None]:
     return count
 
 
-def _run(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolAnswer:
+def _run(tool: BaseTool, hooks: ToolHooks | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolAnswer:
     runtime = current_blocking()
     read = functools.partial(_as_sent, tool, args, kwargs)
-    return runtime.run(answer(runtime, tool, tool.function_name, read))
+    return runtime.run(answer(runtime, tool, tool.function_name, read, hooks=hooks))
 
 
 def _as_sent(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:

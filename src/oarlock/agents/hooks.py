@@ -1,0 +1,353 @@
+"""Hooks: functions of the user's own before and after each model call and each tool call of an agent."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+from oarlock.agents.definitions import functions
+from oarlock.agents.human import answer_on_terminal
+from oarlock.agents.work import call_back
+from oarlock.contract.answers import reply_from, require_answer
+from oarlock.contract.errors import CallVetoedError, ConfigurationError, ResponseFormatError
+from oarlock.contract.messages import Message, as_messages
+from oarlock.contract.reply import Reply, Usage
+from oarlock.tools import ToolAnswer, result_as_text
+
+if TYPE_CHECKING:
+    from oarlock.agents.agent import Agent
+    from oarlock.agents.crew import Crew
+    from oarlock.agents.task import Task
+    from oarlock.agents.work import Work
+    from oarlock.contract.llm import BaseLLM
+    from oarlock.contract.messages import ToolSchema
+    from oarlock.runtime import Runtime
+    from oarlock.tools import BaseTool
+
+__all__ = ["Hook", "Hooks", "LLMCallHookContext", "ToolCallHookContext", "check_hooks", "hooks_at_work"]
+
+Hook: TypeAlias = Callable[[Any], Any]
+"""A function, blocking or `async def`, of an `LLMCallHookContext` or a `ToolCallHookContext`."""
+
+KINDS = ("before_llm_call", "after_llm_call", "before_tool_call", "after_tool_call")
+_HINT = "Press Enter to go on, or write an answer:"
+
+
+class _AsksHumans:
+    """What both contexts have."""
+
+    __slots__ = ()
+
+    def request_human_input(self, prompt: str, default_message: str = _HINT) -> str:
+        """Ask on the terminal, from a blocking hook, and return the line that was written.
+
+        Raises:
+            ConfigurationError: nobody can be asked: this is no terminal.
+        """
+        return answer_on_terminal(prompt, default_message)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class LLMCallHookContext(_AsksHumans):
+    """A model call, for hooks before and after it.
+
+    Attributes:
+        messages: the conversation, to be read or changed; what a hook changes stays so for the rest of the task.
+        agent: who asks.
+        task: at what; a piece of work that was delegated is a task of its own.
+        crew: of which crew; `None` for an agent alone.
+        llm: which model.
+        iterations: which model call of this task it is, from 1.
+        tools: the names of the tools on offer.
+        reply: the answer, in hooks after the call.
+    """
+
+    messages: list[Message] = field(repr=False)
+    agent: Agent
+    task: Task
+    crew: Crew | None = field(default=None, repr=False)
+    llm: BaseLLM
+    iterations: int = 1
+    tools: tuple[str, ...] = ()
+    reply: Reply | None = field(default=None, repr=False)
+
+    @property
+    def response(self) -> str | None:
+        """The text of the answer."""
+        return None if self.reply is None else self.reply.text
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ToolCallHookContext(_AsksHumans):
+    """A tool call, for hooks before and after it.
+
+    Attributes:
+        tool_name: as models know it.
+        tool_input: the arguments, to be read or changed; they are checked after the hooks.
+        tool: the tool itself.
+        agent: who wants it.
+        task: at what.
+        crew: of which crew; `None` for an agent alone.
+        tool_result: what the model is told, in hooks after the call.
+        raw_tool_result: what the tool returned.
+        failed: the tool was not run, or raised.
+    """
+
+    tool_name: str
+    tool_input: dict[str, Any] = field(repr=False)
+    tool: BaseTool
+    agent: Agent
+    task: Task
+    crew: Crew | None = field(default=None, repr=False)
+    tool_result: str | None = field(default=None, repr=False)
+    raw_tool_result: Any = field(default=None, repr=False)
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """Hooks of all four kinds. `Agent` and `Crew` have an argument for each of them.
+
+    Attributes:
+        everywhere: hooks around those of all crews and agents of the process. Oarlock itself never sets it: it is there for
+            `oarlock.compat`, whose scripts register hooks globally. An object is replaced, never changed.
+    """
+
+    everywhere: ClassVar[Hooks | None] = None
+
+    before_llm_call: tuple[Hook, ...] = ()
+    after_llm_call: tuple[Hook, ...] = ()
+    before_tool_call: tuple[Hook, ...] = ()
+    after_tool_call: tuple[Hook, ...] = ()
+
+
+def check_hooks(owner: str, holder: Agent | Crew) -> None:
+    """Put the hooks of an agent or a crew into tuples.
+
+    Raises:
+        ConfigurationError: something is no function of one argument.
+    """
+    for kind in KINDS:
+        given = getattr(holder, kind)
+        if given != ():
+            setattr(holder, kind, tuple(_checked(owner, kind, hook) for hook in functions(owner, kind, given)))
+
+
+def _checked(owner: str, kind: str, hook: Hook) -> Hook:
+    try:
+        inspect.signature(hook).bind(None)
+    except TypeError:
+        raise ConfigurationError(
+            f"{owner}: the {kind} hook {_name(hook)} must take one argument, the context of the call."
+        ) from None
+    except ValueError:  # a builtin that hides its signature
+        pass
+    return hook
+
+
+def hooks_at_work(crew: Crew | None, agent: Agent, task: Task) -> HooksAtWork | None:
+    """Return the hooks of an agent at a task, its crew's around its own; `None` if there are none, which costs nothing."""
+    around = [
+        one
+        for one in (Hooks.everywhere, crew, agent)
+        if one is not None
+        and (one.before_llm_call or one.after_llm_call or one.before_tool_call or one.after_tool_call)
+    ]
+    if not around:
+        return None
+    inward = {kind: [_all(getattr(one, kind), kind) for one in around] for kind in KINDS}
+    hooks = Hooks(
+        before_llm_call=sum(inward["before_llm_call"], ()),
+        after_llm_call=sum(reversed(inward["after_llm_call"]), ()),
+        before_tool_call=sum(inward["before_tool_call"], ()),
+        after_tool_call=sum(reversed(inward["after_tool_call"]), ()),
+    )
+    return HooksAtWork(hooks=hooks, crew=crew, agent=agent, task=task)
+
+
+def _all(given: Hook | Sequence[Hook], kind: str) -> tuple[Hook, ...]:
+    return given if isinstance(given, tuple) else functions("Hooks", kind, given)  # set after it was built
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What hooks made of a model call: plain data, so that a durable engine can record it.
+
+    Attributes:
+        reply: the answer, if they gave or left one.
+        messages: the conversation, if they changed it.
+    """
+
+    reply: Reply | None = None
+    messages: tuple[Message, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HooksAtWork:
+    """The hooks of one agent at one task. Before a call the outer ones come first, after it the inner ones."""
+
+    hooks: Hooks
+    crew: Crew | None
+    agent: Agent
+    task: Task
+
+    async def before_llm(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema]) -> Reply | None:
+        """Return the answer that hooks give in place of the model, if they do.
+
+        Raises:
+            CallVetoedError: one of them forbids the call.
+        """
+        if not self.hooks.before_llm_call:
+            return None
+        return await self._step(work, "before_llm_call", functools.partial(self._before_llm, work, llm, tools))
+
+    async def after_llm(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], reply: Reply) -> Reply:
+        """Return the answer as hooks leave it."""
+        if not self.hooks.after_llm_call:
+            return reply
+        job = functools.partial(self._after_llm, work, llm, tools, reply)
+        return await self._step(work, "after_llm_call", job) or reply
+
+    async def _step(self, work: Work, name: str, job: Callable[[], Any]) -> Reply | None:
+        said: Said = await work.runtime.step("hook", name, job)  # what hooks do need not be the same in a replay
+        if said.messages is not None:
+            work.messages[:] = [message.copy() for message in said.messages]
+        return said.reply
+
+    async def _before_llm(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema]) -> Said:
+        context, before = self._context(work, llm, tools), _snapshot(work)
+        reply = None
+        for hook in self.hooks.before_llm_call:
+            said = await call_back(work.runtime, hook, context)
+            if said is False:
+                raise CallVetoedError(f"Agent {work.role!r}: the hook {_name(hook)} does not allow this model call.")
+            if said is not None and said is not True:
+                reply = _instead(hook, said)
+                break
+        return Said(reply=reply, messages=_changed(context, before))
+
+    async def _after_llm(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], reply: Reply) -> Said:
+        context, before = self._context(work, llm, tools, reply), _snapshot(work)
+        for hook in self.hooks.after_llm_call:
+            said = await call_back(work.runtime, hook, context)
+            if said is not None:
+                context.reply = reply = _changed_reply(hook, said, reply)
+        return Said(reply=reply, messages=_changed(context, before))
+
+    def _context(
+        self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], reply: Reply | None = None
+    ) -> LLMCallHookContext:
+        return LLMCallHookContext(
+            messages=work.messages,
+            agent=self.agent,
+            task=self.task,
+            crew=self.crew,
+            llm=llm,
+            iterations=work.calls,
+            tools=tuple(schema["function"]["name"] for schema in tools),
+            reply=reply,
+        )
+
+    # As `ToolHooks`. Tools are steps already, hooks and all.
+
+    async def before_tool(self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any]) -> ToolAnswer | None:
+        """Let hooks change the arguments, forbid the call, or answer in place of the tool."""
+        context = self._tool_context(tool, arguments)
+        answer = None
+        for hook in self.hooks.before_tool_call:
+            said = await call_back(runtime, hook, context)
+            if said is False:
+                text = f"Error: {context.tool_name!r} was not run: it is not allowed here."
+                answer = ToolAnswer(text=text, failed=True, tool=context.tool_name)
+                break
+            if said is not None and said is not True:
+                answer = ToolAnswer(
+                    text=result_as_text(said),
+                    tool=context.tool_name,
+                    value=said,
+                    result_as_answer=tool.result_as_answer,
+                )
+                break
+        if context.tool_input is not arguments:
+            changed = dict(context.tool_input)
+            arguments.clear()
+            arguments.update(changed)
+        return answer
+
+    async def after_tool(
+        self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], told: ToolAnswer
+    ) -> ToolAnswer:
+        """Let hooks change what the model is told."""
+        if not self.hooks.after_tool_call:
+            return told
+        context = self._tool_context(tool, arguments, told)
+        for hook in self.hooks.after_tool_call:
+            said = await call_back(runtime, hook, context)
+            if said is None or said is True:
+                continue
+            if not isinstance(said, str):
+                raise _no_answer(hook, said, "a text in place of the tool's result, or None to leave it as it is")
+            context.tool_result = said
+        return told if context.tool_result == told.text else dataclasses.replace(told, text=context.tool_result or "")
+
+    def _tool_context(
+        self, tool: BaseTool, arguments: dict[str, Any], told: ToolAnswer | None = None
+    ) -> ToolCallHookContext:
+        return ToolCallHookContext(
+            tool_name=tool.function_name,
+            tool_input=arguments,
+            tool=tool,
+            agent=self.agent,
+            task=self.task,
+            crew=self.crew,
+            tool_result=None if told is None else told.text,
+            raw_tool_result=None if told is None else told.value,
+            failed=told is not None and told.failed,
+        )
+
+
+def _snapshot(work: Work) -> list[Message]:
+    return [message.copy() for message in work.messages]
+
+
+def _changed(context: LLMCallHookContext, before: list[Message]) -> tuple[Message, ...] | None:
+    """Return the conversation if hooks changed it.
+
+    Raises:
+        ConfigurationError: they left nothing, or something that is no message.
+    """
+    return None if context.messages == before else tuple(as_messages(context.messages))
+
+
+def _instead(hook: Hook, said: Any) -> Reply:
+    """Return the answer that a hook gives in place of the model: it cost nothing."""
+    try:
+        return dataclasses.replace(reply_from(said, f"The hook {_name(hook)}"), cached=True, usage=Usage())
+    except ResponseFormatError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _changed_reply(hook: Hook, said: Any, reply: Reply) -> Reply:
+    """Return the answer that a hook leaves; of a text in its place the tool calls stay."""
+    if said is True:
+        return reply
+    if isinstance(said, str):
+        said = dataclasses.replace(reply, text=said, value=None)
+    if not isinstance(said, Reply):
+        raise _no_answer(hook, said, "a text or a Reply in place of the answer, or None to leave it as it is")
+    try:
+        return require_answer(said, f"The hook {_name(hook)}")
+    except ResponseFormatError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _no_answer(hook: Hook, said: object, wanted: str) -> ConfigurationError:
+    return ConfigurationError(f"The hook {_name(hook)} returned a {type(said).__name__}; it must return {wanted}.")
+
+
+def _name(hook: Hook) -> str:
+    return str(getattr(hook, "__qualname__", None) or repr(hook))

@@ -1,0 +1,25 @@
+"""The port for what comes between a model's wish for a tool and the tool: agents' hooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from oarlock.runtime import Runtime
+
+if TYPE_CHECKING:
+    from oarlock.tools.base import BaseTool
+    from oarlock.tools.calls import ToolAnswer
+
+__all__ = ["ToolHooks"]
+
+
+class ToolHooks(Protocol):
+    """Is told of each tool call whose arguments are a JSON object, before they are checked and after there is an answer."""
+
+    async def before_tool(self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any]) -> ToolAnswer | None:
+        """Change the arguments in place, or answer in place of the tool, or raise `ToolError` to forbid it."""
+
+    async def after_tool(
+        self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], told: ToolAnswer
+    ) -> ToolAnswer:
+        """Return what to tell the model."""
