@@ -17,6 +17,7 @@ import oarlock
 import oarlock.project
 from oarlock import ConfigurationError
 from oarlock.compat import as_crewai, install_as_crewai, uninstall
+from oarlock.compat.crewai import hooks
 from oarlock.testing import ScriptedLLM
 
 PATHS = {
@@ -39,6 +40,7 @@ ELSEWHERE = {
         "AgentAction": "oarlock.agents.outputs.AgentAction",
         "AgentFinish": "oarlock.agents.outputs.AgentFinish",
     },
+    "crewai.hooks": {name: f"oarlock.compat.crewai.hooks.{name}" for name in hooks.__all__},
     "crewai.project": {name: f"oarlock.project.{name}" for name in oarlock.project.__all__ if name != "load_crew"},
     "crewai.tasks.conditional_task": {"ConditionalTask": "oarlock.agents.conditional.ConditionalTask"},
     "crewai.tasks.llm_guardrail": {"LLMGuardrail": "oarlock.agents.guardrails.LLMGuardrail"},

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oarlock.runtime import Runtime
     from oarlock.tools import BaseTool
 
-__all__ = ["Hook", "Hooks", "LLMCallHookContext", "ToolCallHookContext", "check_hooks", "hooks_at_work"]
+__all__ = ["KINDS", "Hook", "Hooks", "LLMCallHookContext", "ToolCallHookContext", "check_hooks", "hooks_at_work"]
 
 Hook: TypeAlias = Callable[[Any], Any]
 """A function, blocking or `async def`, of an `LLMCallHookContext` or a `ToolCallHookContext`."""

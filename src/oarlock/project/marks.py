@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from oarlock.agents.crew import Crew
+from oarlock.agents.hooks import KINDS
 from oarlock.contract.errors import ConfigurationError
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "before_kickoff",
     "callback",
     "crew",
+    "hook_method",
     "llm",
     "marked",
     "output_json",
@@ -30,6 +32,11 @@ T = TypeVar("T", bound=type)
 M = TypeVar("M")
 
 _MARK: Final = "_oarlock_mark"
+_HOOKS: Final = {  # marks, and the argument of a `Crew` that takes what bears them
+    "before_kickoff": "before_kickoff_callbacks",
+    "after_kickoff": "after_kickoff_callbacks",
+    **{kind: kind for kind in KINDS},
+}
 _MADE: Final = "_oarlock_made"  # on an instance: what its methods have made, by their names
 
 
@@ -78,6 +85,11 @@ def after_kickoff(method: F) -> F:
     return _mark(method, "after_kickoff")
 
 
+def hook_method(method: F, kind: str) -> F:
+    """Mark a method that is a hook of the class's crew; `kind` is `"before_llm_call"` or another argument of `Crew`."""
+    return _mark(method, kind)
+
+
 def output_json(model: T) -> T:
     """Mark a pydantic class that a task in the YAML file names as its `output_json`."""
     return _mark(model, "output_json")
@@ -102,14 +114,11 @@ def crew(method: F) -> F:
             raise ConfigurationError(
                 f"{type(self).__name__}.{method.__name__}() must return a Crew, not of the type {type(made).__name__}."
             )
-        before, after = (_bound(self, kind) for kind in ("before_kickoff", "after_kickoff"))
-        if not (before or after):
+        hooks = {argument: bound for kind, argument in _HOOKS.items() if (bound := _bound(self, kind))}
+        if not hooks:
             return made
-        return dataclasses.replace(
-            made,
-            before_kickoff_callbacks=[*made.before_kickoff_callbacks, *before],
-            after_kickoff_callbacks=[*made.after_kickoff_callbacks, *after],
-        )
+        added: dict[str, Any] = {name: [*getattr(made, name), *bound] for name, bound in hooks.items()}
+        return dataclasses.replace(made, **added)
 
     return _once(cast("F", hooked), "crew")
 
