@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from oarlock.agents.approval import check_approver, check_cache
 from oarlock.agents.definitions import check_budget, check_llm, checked, text, tools_of
 from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.limits import PerMinute, per_minute
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from oarlock.agents.outputs import TaskOutput
     from oarlock.agents.task import Task
     from oarlock.policies import Budget
-    from oarlock.tools import BaseTool
+    from oarlock.tools import Approver, BaseTool
 
 __all__ = ["Agent"]
 
 _LATER = {
     "allow_code_execution": False,
-    "cache": True,
     "function_calling_llm": None,
     "inject_date": False,
     "knowledge_sources": None,
@@ -66,6 +66,12 @@ class Agent:
         before_tool_call: the same before each tool call, with a `ToolCallHookContext`: it may change the arguments, return
             the result in place of the tool, or forbid the call with `False`.
         after_tool_call: the same after each; it may return another text in place of the result.
+        cache: `True`: equal calls of its tools in one run are answered once, except those of dangerous tools and of tools
+            with `cache_function=False`. Default: only those of tools that say so themselves with a `cache_function`, since
+            the library cannot know which tools only read. `False`: none.
+        on_approval: asked before each call of a dangerous tool: a function, blocking or `async`, that takes an
+            `ApprovalRequest` and returns `True`, `False`, a reason to refuse it, or a mapping of other arguments to run it
+            with. Default: the crew's, else the terminal.
         budget: the most that the agent's work may cost in one run, model calls of its tools included; each run has its
             own count. For one count over all runs: `with budget:` around them.
 
@@ -94,6 +100,8 @@ class Agent:
     after_llm_call: Hook | Sequence[Hook] = ()
     before_tool_call: Hook | Sequence[Hook] = ()
     after_tool_call: Hook | Sequence[Hook] = ()
+    cache: bool | None = None
+    on_approval: Approver | None = None
     budget: Budget | None = None
     limit: PerMinute | None = field(default=None, init=False, repr=False)
     _tools_by_name: dict[str, BaseTool] | None = field(default=None, init=False, repr=False)
@@ -110,6 +118,8 @@ class Agent:
             positive(owner, "max_execution_time", self.max_execution_time)
         self.limit = per_minute(owner, self.max_rpm)
         flag(owner, "allow_delegation", self.allow_delegation)
+        check_cache(owner, self.cache)
+        check_approver(owner, self.on_approval)
         check_budget(owner, self.budget)
         check_hooks(owner, self)
         if self.tools:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from oarlock.contract.events import (
+    ApprovalDecided,
+    ApprovalRequested,
     CallFailed,
     CallFinished,
     Delegated,
@@ -75,6 +77,17 @@ def _answered(event: CallFinished) -> list[str]:
     return [f"    {scrub(event.model, 60)} answered: {tokens} in {event.seconds:.1f} s"]
 
 
+def _used(event: ToolFinished) -> list[str]:
+    how = " failed" if event.failed else " answered as before" if event.cached else ""
+    return [f"    Tool {scrub(event.tool, 60)}{how}: {scrub(event.answer, 100)}"]
+
+
+def _decided(event: ApprovalDecided) -> list[str]:
+    verdict = "refused" if not event.approved else "approved" if event.arguments is None else "approved with changes"
+    why = f": {scrub(event.reason, 100)}" if event.reason else ""
+    return [f"    {scrub(event.tool, 60)} was {verdict}{why}"]
+
+
 def _finished(event: RunFinished) -> list[str]:
     usage = event.usage
     return [f"Crew finished in {event.seconds:.1f} s: {usage.requests} calls, {usage.total_tokens} tokens"]
@@ -89,9 +102,11 @@ _WORDS: dict[type[Event], Callable[[Any], list[str]]] = {
     Waiting: _waiting,
     CallFinished: _answered,
     CallFailed: lambda event: [f"    {scrub(event.model, 60)} failed: {scrub(str(event.error))}"],
-    ToolFinished: lambda event: [
-        f"    Tool {scrub(event.tool, 60)}{' failed' if event.failed else ''}: {scrub(event.answer, 100)}"
+    ToolFinished: _used,
+    ApprovalRequested: lambda event: [
+        f"    {scrub(event.agent or '', 60)} asks for approval of {scrub(event.tool, 60)}"
     ],
+    ApprovalDecided: _decided,
     TaskFinished: lambda event: [f"    Answer after {event.seconds:.1f} s: {scrub(event.answer, 200)}"],
     RunFinished: _finished,
     RunFailed: lambda event: [

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
+from oarlock.agents.approval import check_approver, check_cache
 from oarlock.agents.crew_run import run_crew, run_with_hooks
 from oarlock.agents.definitions import check_budget, check_llm, checked, functions
 from oarlock.agents.graph import Order
@@ -25,6 +26,7 @@ from oarlock.runtime import Runtime, drive, drive_async
 
 if TYPE_CHECKING:
     from oarlock.policies import Budget
+    from oarlock.tools import Approver
 
 __all__ = ["Crew", "Process"]
 
@@ -33,7 +35,6 @@ _log = logging.getLogger("oarlock.agents")
 Listener = Callable[[Event], None]
 
 _LATER = {
-    "cache": True,
     "embedder": None,
     "function_calling_llm": None,
     "full_output": False,
@@ -76,6 +77,8 @@ class Crew:
         task_callback: called with each `TaskOutput`, after the task's own callback.
         on_human_input: whom tasks with `human_input` ask, in place of the terminal: a function, blocking or `async`, that
             takes the `TaskOutput` and returns what to change, or nothing to accept it.
+        on_approval: asked before each call of a dangerous tool, for agents without an `on_approval` of their own.
+        cache: whether equal tool calls of a run are answered once, for agents that do not say so themselves; see `Agent`.
         before_kickoff_callbacks: functions, blocking or `async`, each called with a copy of the run's inputs; what it
             returns goes on in their place.
         after_kickoff_callbacks: each called with the `CrewOutput`; what it returns is the result in its place.
@@ -108,6 +111,8 @@ class Crew:
     step_callback: Callable[[Any], Any] | None = None
     task_callback: Callable[[Any], Any] | None = None
     on_human_input: Callable[[Any], Any] | None = None
+    on_approval: Approver | None = None
+    cache: bool | None = None
     before_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     after_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     before_llm_call: Hook | Sequence[Hook] = ()
@@ -134,6 +139,8 @@ class Crew:
         check_budget("Crew", self.budget)
         if self.on_human_input is not None and not callable(self.on_human_input):
             raise ConfigurationError(f"Crew: on_human_input must be a function, not {self.on_human_input!r}.")
+        check_approver("Crew", self.on_approval)
+        check_cache("Crew", self.cache)
         self.before_kickoff_callbacks = functions("Crew", "before_kickoff_callbacks", self.before_kickoff_callbacks)
         self.after_kickoff_callbacks = functions("Crew", "after_kickoff_callbacks", self.after_kickoff_callbacks)
         check_hooks("Crew", self)

@@ -20,6 +20,7 @@ from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event, RunFailed, RunFinished, RunStarted, TaskSkipped
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
+from oarlock.tools import ToolStore
 
 if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
@@ -42,7 +43,10 @@ async def run_crew(
     run_id, started = runtime.new_id(), runtime.now()
     user = current_call().user if user is None else user
     watcher = listener(crew.verbose, _loud_roles(crew, given), on_event)
-    with scope(run_id=run_id, listener=watcher, user=user), within(crew.budget and crew.budget.fresh()):
+    with (
+        scope(run_id=run_id, listener=watcher, user=user, tool_store=ToolStore()),
+        within(crew.budget and crew.budget.fresh()),
+    ):
         emit(RunStarted(run_id=run_id, tasks=len(assignments)))
         try:
             await run.whole()

@@ -92,6 +92,7 @@ class _HandOver(BaseTool, abstract=True):
     level: int
     coworkers: Mapping[str, Assignment]
     question: bool = False
+    cache_function = False  # whoever asks again wants it done again
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from oarlock.agents.terminal import ONE_AT_A_TIME, is_terminal, shown
 from oarlock.agents.work import call_back
 from oarlock.contract.errors import ConfigurationError, OutputError
 from oarlock.runtime import Runtime, ThreadPool
@@ -21,8 +20,6 @@ Asker = Callable[..., Any]
 """A function, blocking or `async`: `(TaskOutput) -> str | None`: what to change, or nothing to accept the answer."""
 
 _TERMINAL: Final = ThreadPool(1, "oarlock-terminal")
-_ONE_AT_A_TIME: Final = threading.Lock()  # the process has one terminal; two questions at once could not be told apart
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # could change the terminal
 
 
 def asker_of(owner: str, hook: Asker | None) -> Asker:
@@ -33,19 +30,12 @@ def asker_of(owner: str, hook: Asker | None) -> Asker:
     """
     if hook is not None:
         return hook
-    if not _is_terminal():
+    if not is_terminal():
         raise ConfigurationError(
             f"{owner}: human_input=True needs somebody to ask, and this is no terminal. Pass Crew(on_human_input=function), "
             "which gets the TaskOutput and returns what to change, or nothing."
         )
     return ask_on_terminal
-
-
-def _is_terminal() -> bool:
-    try:
-        return sys.stdin.isatty()
-    except (AttributeError, ValueError):  # none, or closed
-        return False
 
 
 async def ask(runtime: Runtime, asker: Asker, output: TaskOutput) -> str:
@@ -74,10 +64,8 @@ def ask_on_terminal(output: TaskOutput) -> str:
     Raises:
         OutputError: the terminal was closed.
     """
-    shown = _CONTROL.sub("", output.raw)
-    who = _CONTROL.sub("", output.agent)
-    with _ONE_AT_A_TIME:
-        print(f"\n{who} has answered:\n\n{shown}\n", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
+    with ONE_AT_A_TIME:
+        print(f"\n{shown(output.agent)} has answered:\n\n{shown(output.raw)}\n", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
         try:
             return input("Press Enter to accept it, or write what to change: ")
         except EOFError:
@@ -93,9 +81,9 @@ def answer_on_terminal(question: str, hint: str) -> str:
     Raises:
         ConfigurationError: this is no terminal.
     """
-    with _ONE_AT_A_TIME:
-        print(f"\n{_CONTROL.sub('', question)}", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
+    with ONE_AT_A_TIME:
+        print(f"\n{shown(question)}", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
         try:
-            return input(f"{_CONTROL.sub('', hint)} ").strip()
+            return input(f"{shown(hint)} ").strip()
         except EOFError:
             raise ConfigurationError("request_human_input() needs somebody to ask, and this is no terminal.") from None

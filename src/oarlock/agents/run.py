@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from oarlock.agents.approval import rules_of
 from oarlock.agents.console import listener
 from oarlock.agents.definitions import tools_of
 from oarlock.agents.finish import Finish, finish_of
@@ -26,6 +27,7 @@ from oarlock.contract.events import TaskFinished, TaskStarted
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
+from oarlock.tools import ToolRules, ToolStore
 
 if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
@@ -59,6 +61,7 @@ class Assignment:
     system: str
     tools: Mapping[str, BaseTool]
     step_callbacks: tuple[Callable[[Any], Any], ...] = field(default=())
+    rules: ToolRules | None = None
     budget: Budget | None = None
     finish: Finish | None = None
     crew: Crew | None = None
@@ -90,7 +93,7 @@ def assign(
         limit: the crew's, on all its calls.
         own_tools: the agent works with its own tools, whatever the task has.
         on_human_input: whom the task asks for `human_input`, in place of the terminal.
-        crew: whose run it is; its hooks are around the agent's.
+        crew: whose run it is; its hooks are around the agent's, and its `cache` and `on_approval` serve agents without their own.
 
     Raises:
         ConfigurationError: an input is missing, or nobody to think with.
@@ -103,7 +106,8 @@ def assign(
     role = fill(agent.role, inputs, f"{owner}: role")
     goal = fill(agent.goal, inputs, f"{owner}: goal")
     backstory = fill(agent.backstory, inputs, f"{owner}: backstory")
-    tools = agent.tools if own_tools else task.tools or agent.tools
+    given_tools = agent.tools if own_tools else task.tools or agent.tools
+    tools = tools_of(owner, given_tools) if given_tools else {}
     return Assignment(
         task=task,
         agent=agent,
@@ -113,7 +117,8 @@ def assign(
         role=role,
         goal=goal,
         system=system_prompt(role, goal, backstory),
-        tools=tools_of(owner, tools) if tools else {},
+        tools=tools,
+        rules=rules_of(owner, tools, agent, crew),
         step_callbacks=tuple(callback for callback in (agent.step_callback, *step_callbacks) if callback),
         budget=_own_budget(agent, {} if budgets is None else budgets),
         finish=finish_of(task, inputs, on_human_input) if task.is_finished_further else None,
@@ -127,15 +132,17 @@ async def execute_alone(
     """Run one task by one agent, without a crew."""
     assignment = assign(task, agent, agent.llm, {})
     if tools is not None:
-        assignment = dataclasses.replace(assignment, tools=tools_of("execute_task", tools))
-    with scope(run_id=runtime.new_id(), listener=listener(agent.verbose, (), None)):
+        given = tools_of("execute_task", tools)
+        rules = rules_of("execute_task", given, agent, None)
+        assignment = dataclasses.replace(assignment, tools=given, rules=rules)
+    with scope(run_id=runtime.new_id(), listener=listener(agent.verbose, (), None), tool_store=ToolStore()):
         return await execute(runtime, assignment, context or "", 1)
 
 
 async def execute(runtime: Runtime, assignment: Assignment, context: str, number: int) -> TaskOutput:
     """Do one task, and tell its callback."""
     task = assignment.task
-    with scope(task=task.name, agent=assignment.role), within(assignment.budget):
+    with scope(task=task.name, agent=assignment.role, tool_rules=assignment.rules), within(assignment.budget):
         emit(TaskStarted(number=number, description=assignment.description))
         started = runtime.now()
         work = _work(runtime, assignment, context, str(number))
@@ -166,7 +173,7 @@ async def execute_piece(runtime: Runtime, assignment: Assignment, context: str, 
         context: what to know beforehand.
         key: tells this piece from all other work of the run.
     """
-    with scope(agent=assignment.role), within(assignment.budget):
+    with scope(agent=assignment.role, tool_rules=assignment.rules), within(assignment.budget):
         work = _work(runtime, assignment, context, key)
         try:
             with _time_limit(runtime, assignment.agent):

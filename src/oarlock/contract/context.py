@@ -35,6 +35,8 @@ class CurrentCall:
         places: limits on simultaneous calls in which the call being served has its place already.
         charges: what budgets have charged already for the call being served, so that none counts it twice.
         apart: this code is a tool, whose model calls are work of their own and no part of the call around it.
+        tool_store: what the run keeps of its tools: how often each was used, what it answered.
+        tool_rules: how the agent's tools may be used.
     """
 
     run_id: str | None = None
@@ -51,6 +53,8 @@ class CurrentCall:
     places: tuple[Any, ...] = field(default=(), repr=False)
     charges: tuple[Any, ...] = field(default=(), repr=False)
     apart: bool = field(default=False, repr=False)
+    tool_store: Any = field(default=None, repr=False)
+    tool_rules: Any = field(default=None, repr=False)
 
 
 _replaced = replacer(CurrentCall)

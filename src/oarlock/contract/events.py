@@ -10,6 +10,8 @@ from oarlock.contract.errors import OarlockError
 from oarlock.contract.reply import Reply, Usage
 
 __all__ = [
+    "ApprovalDecided",
+    "ApprovalRequested",
     "CacheHit",
     "CallFailed",
     "CallFinished",
@@ -200,9 +202,36 @@ class ToolStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFinished(Event):
-    """A tool ended; `failed` when its answer is the text of an error."""
+    """A tool ended; `failed` when its answer is the text of an error, `cached` when it is that of an equal call before."""
 
     tool: str
     seconds: float
     answer: str = field(repr=False)
     failed: bool = False
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested(Event):
+    """Somebody is asked whether a dangerous tool may run."""
+
+    tool: str
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalDecided(Event):
+    """They have answered.
+
+    Attributes:
+        approved: the tool may run.
+        reason: why not, in their words, if they gave any.
+        arguments: what it is run with in place of the model's arguments, if they changed them.
+        seconds: how long it took them.
+    """
+
+    tool: str
+    approved: bool
+    reason: str = field(default="", repr=False)
+    arguments: dict[str, Any] | None = field(default=None, repr=False)
+    seconds: float = 0.0

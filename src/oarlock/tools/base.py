@@ -25,7 +25,18 @@ __all__ = ["BaseTool"]
 
 Forms = tuple[Callable[..., Any] | None, Callable[..., Awaitable[Any]] | None]
 
-_SETTINGS = frozenset({"name", "description", "args_schema", "result_as_answer", "in_place"})
+_SETTINGS = frozenset(
+    {
+        "name",
+        "description",
+        "args_schema",
+        "result_as_answer",
+        "in_place",
+        "dangerous",
+        "max_usage_count",
+        "cache_function",
+    }
+)
 _METHODS = frozenset({"run", "arun", "handle", "validate", "schema", "arguments", "function_name", "by_name"})
 
 # Blocking tools of async runs share these threads. A tool that itself holds one and starts an async run of its own must
@@ -51,6 +62,11 @@ class BaseTool:
         args_schema: a pydantic model of the arguments; default: from the signature of `_run()`.
         result_as_answer: the result is the agent's final answer, as it is.
         in_place: `_run()` takes well under a millisecond, so that an async run need not use a thread for it.
+        dangerous: each call that a model makes needs an approval, from `Agent(on_approval=...)` or `Crew(on_approval=...)`.
+        max_usage_count: how often models may run it in one run of a crew, by all agents that have this very object; further
+            calls are refused in words.
+        cache_function: `(arguments, result) -> bool`: whether an equal call later in the same run gets this result without
+            running the tool. `True`: always; `False`: never, whatever the agent's `cache` says. Failures are never kept.
 
     Raises:
         ToolError: a subclass that writes neither method, or that a model cannot be told about.
@@ -71,6 +87,9 @@ class BaseTool:
     args_schema: type[BaseModel] | None = None
     result_as_answer: bool = False
     in_place: bool = False
+    dangerous: bool = False
+    max_usage_count: int | None = None
+    cache_function: Callable[..., Any] | bool | None = None
 
     _oarlock_fields: ClassVar[Fields] = Fields(names=_SETTINGS)
     _oarlock_around: Mapping[str, Any] = {}

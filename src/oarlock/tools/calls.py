@@ -10,9 +10,9 @@ What is raised instead, because no model can mend it and the run must end or be 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from oarlock.contract.context import current_call, emit
@@ -21,11 +21,14 @@ from oarlock.contract.events import ToolFinished, ToolStarted
 from oarlock.contract.reply import ToolCall
 from oarlock.contract.secret import scrub
 from oarlock.runtime import Runtime
+from oarlock.tools.answers import ToolAnswer
+from oarlock.tools.approval import approved
 from oarlock.tools.arguments import as_json, parse_arguments
 from oarlock.tools.base import BaseTool
 from oarlock.tools.hooks import ToolHooks
 from oarlock.tools.names import nearest, shown
 from oarlock.tools.results import error_as_text, result_as_text
+from oarlock.tools.store import counted, is_remembered, remembered, rules_here
 
 __all__ = ["ToolAnswer", "ToolTimeoutError", "answer", "no_such_tool", "run_tool"]
 
@@ -35,25 +38,6 @@ _MOST_MESSAGE = 2000  # characters of a message about wrong arguments
 
 class ToolTimeoutError(ToolError, TimeoutError):
     """A tool was still running when the time of the run was up."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolAnswer:
-    """What a model is told after it asked for a tool.
-
-    Attributes:
-        text: for the model; begins with `Error: ` if it failed.
-        failed: the tool was not run, or raised.
-        tool: the tool's function name, or the name that the model made up.
-        value: what the tool returned; `None` if it failed.
-        result_as_answer: the text is to be the agent's final answer.
-    """
-
-    text: str
-    failed: bool = False
-    tool: str = ""
-    value: Any = field(default=None, repr=False)
-    result_as_answer: bool = False
 
 
 async def run_tool(
@@ -100,7 +84,9 @@ async def run_tool(
     job = functools.partial(
         answer, runtime, tool, name, read, deadline=deadline, idempotency_key=idempotency_key, hooks=hooks
     )
-    return await runtime.step("tool", name, job)
+    if tool.max_usage_count is None:
+        return await runtime.step("tool", name, job)
+    return await counted(tool, lambda allowed: runtime.step("tool", name, functools.partial(job, allowed=allowed)))
 
 
 async def answer(
@@ -112,10 +98,12 @@ async def answer(
     deadline: float | None = None,
     idempotency_key: str | None = None,
     hooks: ToolHooks | None = None,
+    allowed: bool = True,
 ) -> ToolAnswer:
     """Read and check arguments, run the tool, and return what to tell the model; events say so to who watches.
 
-    `read` returns the arguments as objects and as JSON text, or raises `ToolError`.
+    `read` returns the arguments as objects and as JSON text, or raises `ToolError`. Without `allowed` the tool has been used
+    as often as it may.
     """
     here = current_call()
     watched = here.listener is not None
@@ -131,18 +119,84 @@ async def answer(
             text = as_json(given)
         if told is None:
             checked = tool.arguments.check(given, text)
+            _refuse_used_up(tool, allowed)
     except ToolError as error:
-        message = scrub(str(error), _MOST_MESSAGE)
-        told = ToolAnswer(text=f"Error: {name!r} was not run: {message}", failed=True, tool=name)
+        told = _not_run(name, error)
     if watched:
         _tell(ToolStarted, tool=name, arguments=given or {})
     if told is None:
-        told = await _run(runtime, tool, name, checked, deadline=deadline, key=idempotency_key)
+        run = functools.partial(_run, runtime, tool, name, deadline=deadline, key=idempotency_key)
+        if tool.dangerous:
+            told = await _run_approved(runtime, tool, given or {}, checked, deadline, run=run)
+        elif is_remembered(tool):
+            told = await _run_once(runtime, tool, checked, deadline, run)
+        else:
+            told = await run(checked)
     if hooks is not None and given is not None:
         told = await hooks.after_tool(runtime, tool, given, told)
     if watched:
-        _tell(ToolFinished, tool=name, seconds=runtime.now() - began, answer=told.text, failed=told.failed)
+        seconds = runtime.now() - began
+        _tell(ToolFinished, tool=name, seconds=seconds, answer=told.text, failed=told.failed, cached=told.cached)
     return told
+
+
+_Run = Callable[[dict[str, Any]], Awaitable[ToolAnswer]]
+
+
+async def _run_approved(
+    runtime: Runtime,
+    tool: BaseTool,
+    given: Mapping[str, Any],
+    checked: dict[str, Any],
+    deadline: float | None,
+    *,
+    run: _Run,
+) -> ToolAnswer:
+    """Ask before running it."""
+    name = tool.function_name
+    try:
+        changed = await approved(runtime, tool, given, rules_here().approver, deadline)
+    except ToolError as error:
+        return _not_run(name, error)
+    except TimeoutError as error:
+        if deadline is None or runtime.now() < deadline - _SLACK:
+            raise
+        raise ToolTimeoutError(
+            f"Nobody had decided about a call of {name!r} when the time of the run was up."
+        ) from error
+    if changed is None:
+        return await run(checked)
+    told = await run(tool.arguments.check(changed))
+    note = f"(Whoever approved the call changed the arguments to {as_json(changed)}.)"
+    return dataclasses.replace(told, text=f"{note}\n{told.text}")
+
+
+async def _run_once(
+    runtime: Runtime, tool: BaseTool, checked: dict[str, Any], deadline: float | None, run: _Run
+) -> ToolAnswer:
+    """Run it, unless an equal call has an answer, or will."""
+    try:
+        return await remembered(runtime, tool, checked, functools.partial(run, checked))
+    except TimeoutError as error:
+        if isinstance(error, ToolTimeoutError) or deadline is None or runtime.now() < deadline - _SLACK:
+            raise
+        raise _too_late(tool.function_name) from error
+
+
+def _not_run(name: str, error: ToolError) -> ToolAnswer:
+    return ToolAnswer(text=f"Error: {name!r} was not run: {scrub(str(error), _MOST_MESSAGE)}", failed=True, tool=name)
+
+
+def _refuse_used_up(tool: BaseTool, allowed: bool) -> None:
+    if not allowed:
+        most = tool.max_usage_count
+        raise ToolError(
+            f"it may be used {'once' if most == 1 else f'{most} times'} in a run, and was. Go on without it."
+        )
+
+
+def _too_late(name: str) -> ToolTimeoutError:
+    return ToolTimeoutError(f"The tool {name!r} was still running when the time of the run was up.")
 
 
 def _as_written(text: str) -> tuple[dict[str, Any], str]:
@@ -163,13 +217,13 @@ async def _run(
         text = result_as_text(value)
     except Exception as error:  # the boundary to the user's own code: the model is told, see above
         if isinstance(error, TimeoutError) and deadline is not None and runtime.now() >= deadline - _SLACK:
-            raise ToolTimeoutError(f"The tool {name!r} was still running when the time of the run was up.") from error
+            raise _too_late(name) from error
         if isinstance(error, ToolError):
-            return ToolAnswer(text=f"Error: {scrub(str(error), _MOST_MESSAGE)}", failed=True, tool=name)
+            return ToolAnswer(text=f"Error: {scrub(str(error), _MOST_MESSAGE)}", failed=True, tool=name, ran=True)
         if isinstance(error, OarlockError):
             raise
-        return ToolAnswer(text=f"Error: {name!r} failed: {error_as_text(error)}", failed=True, tool=name)
-    return ToolAnswer(text=text, tool=name, value=value, result_as_answer=tool.result_as_answer)
+        return ToolAnswer(text=f"Error: {name!r} failed: {error_as_text(error)}", failed=True, tool=name, ran=True)
+    return ToolAnswer(text=text, tool=name, value=value, result_as_answer=tool.result_as_answer, ran=True)
 
 
 async def _refuse(tools: Mapping[str, BaseTool], name: str) -> ToolAnswer:

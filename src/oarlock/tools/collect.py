@@ -53,9 +53,16 @@ def tools_by_name(tools: Iterable[Any]) -> dict[str, BaseTool]:
     """
     named: dict[str, BaseTool] = {}
     for one in map(as_tool, tools):
+        _check_limit(one)
         present = named.setdefault(one.function_name, one)
         if present is not one:
             raise ToolError(
                 f"Two tools have the name {one.function_name!r}, {present!r} and {one!r}: give one of them another name."
             )
     return named
+
+
+def _check_limit(one: BaseTool) -> None:
+    most: object = one.max_usage_count
+    if most is not None and (not isinstance(most, int) or isinstance(most, bool) or most < 1):
+        raise ToolError(f"max_usage_count of {one!r} must be a whole number of at least 1, not {most!r}.")

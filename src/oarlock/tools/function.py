@@ -39,6 +39,9 @@ class FunctionTool(BaseTool, Generic[P, R]):
         args_schema: type[BaseModel] | None = None,
         result_as_answer: bool = False,
         in_place: bool = False,
+        dangerous: bool = False,
+        max_usage_count: int | None = None,
+        cache_function: Callable[..., Any] | bool | None = None,
     ) -> None:
         plain: Any = func.func if isinstance(func, functools.partial) else func
         self.func = func
@@ -46,6 +49,9 @@ class FunctionTool(BaseTool, Generic[P, R]):
         self.args_schema = args_schema
         self.result_as_answer = result_as_answer
         self.in_place = in_place
+        self.dangerous = dangerous
+        self.max_usage_count = max_usage_count
+        self.cache_function = cache_function
         signature = check_signature(func, self._who)
         if args_schema is None:
             check_parameters(signature, self._who)
@@ -88,6 +94,9 @@ def tool(
     args_schema: type[BaseModel] | None = None,
     result_as_answer: bool = False,
     in_place: bool = False,
+    dangerous: bool = False,
+    max_usage_count: int | None = None,
+    cache_function: Callable[..., Any] | bool | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     name: Any = None,
@@ -96,6 +105,9 @@ def tool(
     args_schema: type[BaseModel] | None = None,
     result_as_answer: bool = False,
     in_place: bool = False,
+    dangerous: bool = False,
+    max_usage_count: int | None = None,
+    cache_function: Callable[..., Any] | bool | None = None,
 ) -> Any:
     """Make a tool of a function, plain or `async`; its type hints and docstring tell the model what it takes.
 
@@ -105,6 +117,9 @@ def tool(
         args_schema: a pydantic model of the arguments; default: from the signature.
         result_as_answer: the result is the agent's final answer, as it is.
         in_place: takes well under a millisecond, so that an async run need not use a thread for it.
+        dangerous: each call that a model makes needs an approval; see `BaseTool`, here and for the next two.
+        max_usage_count: how often models may run it in one run.
+        cache_function: whether an equal call later in the same run gets the same result without running it.
 
     Raises:
         ToolError: no description, or parameters that a model cannot give by name (`*args`, `**kwargs`).
@@ -125,6 +140,9 @@ def tool(
             args_schema=args_schema,
             result_as_answer=result_as_answer,
             in_place=in_place,
+            dangerous=dangerous,
+            max_usage_count=max_usage_count,
+            cache_function=cache_function,
         )
     return _make(name)
 

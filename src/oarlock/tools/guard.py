@@ -9,10 +9,12 @@ from typing import Any
 
 from oarlock.contract.errors import StepsExhaustedError
 from oarlock.runtime import current_blocking
+from oarlock.tools.answers import ToolAnswer
 from oarlock.tools.arguments import as_json
 from oarlock.tools.base import BaseTool
-from oarlock.tools.calls import ToolAnswer, answer, no_such_tool
+from oarlock.tools.calls import answer, no_such_tool
 from oarlock.tools.hooks import ToolHooks
+from oarlock.tools.store import counted
 
 __all__ = ["GuardedFunctions", "guarded_functions"]
 
@@ -146,7 +148,10 @@ def _limited(limit: int, sentence: str) -> Callable[[], None]:
 def _run(tool: BaseTool, hooks: ToolHooks | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolAnswer:
     runtime = current_blocking()
     read = functools.partial(_as_sent, tool, args, kwargs)
-    return runtime.run(answer(runtime, tool, tool.function_name, read, hooks=hooks))
+    job = functools.partial(answer, runtime, tool, tool.function_name, read, hooks=hooks)
+    if tool.max_usage_count is None:
+        return runtime.run(job())
+    return runtime.run(counted(tool, lambda allowed: job(allowed=allowed)))
 
 
 def _as_sent(tool: BaseTool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from oarlock.runtime import Runtime
 
 if TYPE_CHECKING:
+    from oarlock.tools.answers import ToolAnswer
     from oarlock.tools.base import BaseTool
-    from oarlock.tools.calls import ToolAnswer
 
 __all__ = ["ToolHooks"]
 

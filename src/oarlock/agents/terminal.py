@@ -1,0 +1,31 @@
+"""The terminal, where people are asked."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from typing import Final
+
+__all__ = ["ONE_AT_A_TIME", "is_terminal", "shown"]
+
+ONE_AT_A_TIME: Final = threading.Lock()  # the process has one terminal; two questions at once could not be told apart
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # could change the terminal
+
+
+def is_terminal() -> bool:
+    """Return whether somebody can be asked on standard input."""
+    try:
+        return sys.stdin.isatty()
+    except (AttributeError, ValueError):  # none, or closed
+        return False
+
+
+def shown(text: str) -> str:
+    """Return foreign text as a terminal may be given it.
+
+    Example:
+        >>> shown("a\\x1b[2Jb")
+        'a[2Jb'
+    """
+    return _CONTROL.sub("", text)
