@@ -45,7 +45,7 @@ def rules_of(owner: str, tools: Mapping[str, BaseTool], agent: Agent, crew: Crew
         ConfigurationError: a tool is dangerous, and there is nobody to approve its calls.
     """
     cache = agent.cache if agent.cache is not None or crew is None else crew.cache
-    approver: Approver | None = agent.on_approval or (crew and crew.on_approval)
+    approver: Approver | None = agent.on_approval or (None if crew is None else crew.on_approval)
     dangerous = next((name for name, tool in tools.items() if tool.dangerous), None)
     if dangerous is None:
         return None if cache is None else ToolRules(cache=cache)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,11 +40,9 @@ class ApprovalRequest:
     task: str | None = None
 
 
-Approver = Callable[[ApprovalRequest], "Verdict | Awaitable[Verdict]"]
+Approver = Callable[[ApprovalRequest], Any]
 """A function, blocking or `async`, that is asked before a dangerous tool runs. It returns `True` to allow the call, `False` or
 a reason in words to refuse it, or a mapping: the arguments to run it with instead."""
-
-Verdict = bool | str | Mapping[str, Any]
 
 
 async def approved(
