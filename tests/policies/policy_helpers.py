@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oarlock.contract.events import Event, Waiting
+from oarlock.contract.events import Event, Waited, Waiting
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
@@ -28,6 +28,10 @@ class Watch:
     @property
     def waits(self) -> list[Waiting]:
         return [event for event in self.events if isinstance(event, Waiting)]
+
+    @property
+    def waited(self) -> list[Waited]:
+        return [event for event in self.events if isinstance(event, Waited)]
 
 
 def tokens(total: int) -> Reply:

@@ -150,7 +150,7 @@ def test_those_who_might_pass_the_limit_go_alone_in_order_of_arrival(runtime: Vi
     crowd(runtime, [job(name) for name in "abcde"])
     assert asked == ["a 0", "b 2", "c 4"]
     assert outcomes == ["a answered", "b answered", "c answered", "d refused 6", "e refused 6"]
-    assert [(wait.cause, wait.seconds) for wait in watch.waits][:2] == [("budget", 2), ("budget", 4)]
+    assert [(wait.cause, wait.seconds) for wait in watch.waited][:2] == [("budget", 2), ("budget", 4)]
 
 
 def test_another_attempt_needs_room_beside_those_who_are_in(runtime: VirtualRuntime) -> None:

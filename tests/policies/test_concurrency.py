@@ -236,7 +236,8 @@ def slow(runtime: VirtualRuntime, seconds: float = 10) -> FunctionLLM:
 def test_waits_are_told_with_their_length(runtime: VirtualRuntime, watch: Watch) -> None:
     llm = slow(runtime).with_policies(watch, Concurrency(2))
     assert side_by_side(llm, runtime, 5) == ["ok"] * 5
-    assert [(wait.cause, wait.seconds) for wait in watch.waits] == [("concurrency", 10)] * 2 + [("concurrency", 20)]
+    assert [(wait.cause, wait.seconds) for wait in watch.waits] == [("concurrency", None)] * 3
+    assert [(wait.cause, wait.seconds) for wait in watch.waited] == [("concurrency", 10)] * 2 + [("concurrency", 20)]
 
 
 @pytest.mark.parametrize("policies", [(Concurrency(2, max_wait=5),), (Concurrency(2), Deadline(5))])
@@ -248,7 +249,7 @@ def test_a_wait_ends(runtime: VirtualRuntime, watch: Watch, policies: Any) -> No
         str(refused[0]) == "All 2 places for simultaneous calls were taken for the 5.0 s that there was time to wait."
     )
     assert not refused[0].retryable
-    assert [wait.seconds for wait in watch.waits] == [5, 5]
+    assert [wait.seconds for wait in watch.waited] == [5, 5]
 
 
 def test_without_any_time_to_wait_it_fails_at_once(runtime: VirtualRuntime) -> None:

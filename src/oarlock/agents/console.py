@@ -68,7 +68,8 @@ def _signed_in(event: SignedIn) -> list[str]:
 
 def _waiting(event: Waiting) -> list[str]:
     why = f": {scrub(str(event.error), 120)}" if event.error else ""
-    return [f"    Waiting {event.seconds:.1f} s ({event.cause.replace('_', ' ')}){why}"]
+    seconds = "" if event.seconds is None else f" {event.seconds:.1f} s"
+    return [f"    Waiting{seconds} ({event.cause.replace('_', ' ')}){why}"]
 
 
 def _answered(event: CallFinished) -> list[str]:

@@ -15,7 +15,7 @@ from oarlock.agents.outputs import CrewOutput, TaskOutput
 from oarlock.agents.prompts import joined
 from oarlock.agents.run import Assignment, execute, within
 from oarlock.agents.work import call_back
-from oarlock.contract.context import current_call, emit, scope
+from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event, RunFailed, RunFinished, RunStarted, TaskSkipped
 from oarlock.contract.reply import Usage
@@ -43,18 +43,19 @@ async def run_crew(
     run_id, started = runtime.new_id(), runtime.now()
     user = current_call().user if user is None else user
     watcher = listener(crew.verbose, _loud_roles(crew, given), on_event)
+    place = {"run_id": run_id, "task_id": None, "span_id": run_id, "parent_id": current_call().span_id}
     with (
-        scope(run_id=run_id, listener=watcher, user=user, tool_store=ToolStore()),
+        scope(listener=watcher, clock=runtime.time, user=user, tool_store=ToolStore(), **place),
         within(crew.budget and crew.budget.fresh()),
     ):
-        emit(RunStarted(run_id=run_id, tasks=len(assignments)))
+        tell(RunStarted, tasks=len(assignments), crew=crew.name)
         try:
             await run.whole()
         except BaseException as error:
-            emit(RunFailed(run_id=run_id, seconds=runtime.now() - started, error=error))
+            tell(RunFailed, seconds=runtime.now() - started, error=error)
             raise
         result = run.result(run_id)
-        emit(RunFinished(run_id=run_id, seconds=runtime.now() - started, usage=result.usage_metrics))
+        tell(RunFinished, seconds=runtime.now() - started, usage=result.usage_metrics, answer=result.raw)
     return result
 
 
@@ -136,7 +137,7 @@ class _Run:
 
 def _skipped(assignment: Assignment, number: int) -> TaskOutput:
     task, role = assignment.task, assignment.role
-    emit(TaskSkipped(number=number, description=assignment.description, task=task.name, agent=role))
+    tell(TaskSkipped, number=number, description=assignment.description, task=task.name, agent=role)
     return TaskOutput(
         raw="",
         description=assignment.description,

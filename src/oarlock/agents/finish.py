@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.files import Place, place_of, write
-from oarlock.agents.guardrails import Guardrail, judge
+from oarlock.agents.guardrails import Guardrail, judge, name_of
 from oarlock.agents.human import Asker, ask, asker_of
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import MARKDOWN, REJECTED
 from oarlock.agents.structured import Read, Structure, strict
 from oarlock.agents.work import call_back
+from oarlock.contract.context import tell
 from oarlock.contract.errors import GuardrailError, OutputError, StepsExhaustedError
+from oarlock.contract.events import AnswerRejected, GuardrailChecked
 from oarlock.contract.secret import scrub
 
 if TYPE_CHECKING:
@@ -81,10 +83,13 @@ class Finish:
                     break
                 rounds += 1
                 self._refuse_endless(rounds)
+                by = "human"
             else:
+                by = "guardrail"
                 reasons.append(reason)
                 self._refuse_hopeless(output, reasons)
             _log.info("%s: the answer was sent back: %s", self.owner, scrub(reason))
+            tell(AnswerRejected, by=by, reason=reason)
             work.messages.append({"role": "assistant", "content": output.raw})
             work.say(REJECTED.format(reason=reason))
             work.max_iter = work.calls + turns  # each try has as many turns as the first
@@ -108,6 +113,8 @@ class Finish:
         for guardrail in self.guardrails:
             output = dataclasses.replace(output, usage=work.usage)
             verdict = await judge(work, guardrail, output)
+            why = "" if verdict.passed else verdict.reason
+            tell(GuardrailChecked, guardrail=name_of(guardrail), passed=verdict.passed, reason=why)
             if not verdict.passed:
                 return output, verdict.reason
             output = self._replaced(output, verdict.value)

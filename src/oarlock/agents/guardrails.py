@@ -19,7 +19,7 @@ from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime, drive
 
-__all__ = ["Guardrail", "LLMGuardrail", "Verdict", "guardrails_of", "judge"]
+__all__ = ["Guardrail", "LLMGuardrail", "Verdict", "guardrails_of", "judge", "name_of"]
 
 Guardrail: TypeAlias = str | Callable[[TaskOutput], Any]
 """A rule in words, judged by the agent's LLM, or a function, blocking or `async`: `(TaskOutput) -> (bool, value)`. An
@@ -106,11 +106,19 @@ def _checked(owner: str, guardrail: Any) -> Guardrail:
     try:
         inspect.signature(guardrail).bind(None)
     except TypeError:
-        name = getattr(guardrail, "__name__", repr(guardrail))
-        raise ConfigurationError(f"{owner}: the guardrail {name} must take one argument, the TaskOutput.") from None
+        raise ConfigurationError(
+            f"{owner}: the guardrail {name_of(guardrail)} must take one argument, the TaskOutput."
+        ) from None
     except ValueError:  # a builtin that hides its signature
         pass
     return guardrail  # type: ignore[no-any-return]
+
+
+def name_of(guardrail: Guardrail) -> str:
+    """Return the rule in words, or the name of the function."""
+    if isinstance(guardrail, str | LLMGuardrail):
+        return guardrail if isinstance(guardrail, str) else guardrail.description
+    return getattr(guardrail, "__name__", repr(guardrail))
 
 
 async def judge(work: Work, guardrail: Guardrail, output: TaskOutput) -> Verdict:
@@ -128,9 +136,8 @@ async def judge(work: Work, guardrail: Guardrail, output: TaskOutput) -> Verdict
     said = await call_back(work.runtime, guardrail, output)
     if isinstance(said, tuple | list) and len(said) == 2 and isinstance(said[0], bool):
         return Verdict(*said)
-    name = getattr(guardrail, "__name__", repr(guardrail))
     raise ConfigurationError(
-        f"The guardrail {name} returned {_shown(said)}; it must return (True, value) or (False, reason)."
+        f"The guardrail {name_of(guardrail)} returned {_shown(said)}; it must return (True, value) or (False, reason)."
     )
 
 

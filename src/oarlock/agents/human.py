@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.terminal import ONE_AT_A_TIME, is_terminal, shown
 from oarlock.agents.work import call_back
+from oarlock.contract.context import tell
 from oarlock.contract.errors import ConfigurationError, OutputError
+from oarlock.contract.events import HumanAnswered, HumanAsked
 from oarlock.runtime import Runtime, ThreadPool
 
 if TYPE_CHECKING:
@@ -45,10 +47,18 @@ async def ask(runtime: Runtime, asker: Asker, output: TaskOutput) -> str:
         ConfigurationError: a hook returned something else.
         OutputError: the terminal was closed.
     """
+    tell(HumanAsked, answer=output.raw)
+    began = runtime.now()
     if asker is ask_on_terminal:
         said = await runtime.invoke(ask_on_terminal, None, output, pool=_TERMINAL)
     else:
         said = await call_back(runtime, asker, output)
+    changes = _changes(said)
+    tell(HumanAnswered, seconds=runtime.now() - began, said=changes)
+    return changes
+
+
+def _changes(said: Any) -> str:
     if said is None or said is True:
         return ""
     if not isinstance(said, str):

@@ -21,9 +21,9 @@ from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import react_prompt, system_prompt, task_prompt
 from oarlock.agents.react import run_react
 from oarlock.agents.work import Work, call_back
-from oarlock.contract.context import emit, scope
+from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import BadRequestError, ConfigurationError, ContextWindowExceededError, EmptyReply
-from oarlock.contract.events import TaskFinished, TaskStarted
+from oarlock.contract.events import TaskFailed, TaskFinished, TaskStarted
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
@@ -135,15 +135,18 @@ async def execute_alone(
         given = tools_of("execute_task", tools)
         rules = rules_of("execute_task", given, agent, None)
         assignment = dataclasses.replace(assignment, tools=given, rules=rules)
-    with scope(run_id=runtime.new_id(), listener=listener(agent.verbose, (), None), tool_store=ToolStore()):
+    watcher = listener(agent.verbose, (), None)
+    with scope(run_id=runtime.new_id(), listener=watcher, clock=runtime.time, tool_store=ToolStore()):
         return await execute(runtime, assignment, context or "", 1)
 
 
 async def execute(runtime: Runtime, assignment: Assignment, context: str, number: int) -> TaskOutput:
     """Do one task, and tell its callback."""
     task = assignment.task
-    with scope(task=task.name, agent=assignment.role, tool_rules=assignment.rules), within(assignment.budget):
-        emit(TaskStarted(number=number, description=assignment.description))
+    here = current_call()
+    place = {"task_id": (task_id := f"{here.run_id}:{number}"), "span_id": task_id, "parent_id": here.span_id}
+    with scope(task=task.name, agent=assignment.role, tool_rules=assignment.rules, **place), within(assignment.budget):
+        tell(TaskStarted, number=number, description=assignment.description)
         started = runtime.now()
         work = _work(runtime, assignment, context, str(number))
         if assignment.finish is not None:
@@ -155,10 +158,11 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
                     output = await assignment.finish.output(work, output, _loop)
         except Exception as error:
             error.add_note(f"This happened while agent {assignment.role!r} worked on task {task.name!r}.")
+            tell(TaskFailed, seconds=runtime.now() - started, error=error)
             raise
         assignment.spent.append((assignment.role, work.usage))
         output = dataclasses.replace(output, usage=sum((usage for _, usage in assignment.spent), Usage()))
-        emit(TaskFinished(seconds=runtime.now() - started, answer=output.raw))
+        tell(TaskFinished, seconds=runtime.now() - started, answer=output.raw, usage=output.usage)
         if task.callback:
             await call_back(runtime, task.callback, output)
     return output

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.prompts import REPAIR, SCHEMA
+from oarlock.contract.context import tell
 from oarlock.contract.errors import ConfigurationError, OutputError
+from oarlock.contract.events import AnswerRejected
 from oarlock.contract.secret import scrub
 from oarlock.tools.problems import problems_of
 from oarlock.tools.schema import without_titles
@@ -87,6 +89,7 @@ class Structure:
             _log.info(
                 "Agent %r is to mend an answer that does not fit %s: %s", work.role, self.model.__name__, errors[-1]
             )
+            tell(AnswerRejected, by="structure", reason=errors[-1])
             work.messages.append({"role": "assistant", "content": answer})
             work.say(REPAIR.format(problems=errors[-1]))
             answer = (await work.ask()).text

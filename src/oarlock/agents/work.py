@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.outputs import AgentAction, AgentFinish
-from oarlock.contract.context import current_call, emit
+from oarlock.agents.view import ask_in_view
+from oarlock.contract.context import current_call
 from oarlock.contract.endings import refuses_schemas
 from oarlock.contract.errors import BadRequestError, LLMTimeoutError, OarlockError
 from oarlock.contract.estimates import with_usage
-from oarlock.contract.events import CacheHit, CallFailed, CallFinished, CallStarted
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.reply import Reply, Usage
@@ -84,8 +84,7 @@ class Work:
         here = current_call()
         if here.deadline is not None and self.runtime.now() >= here.deadline:
             raise LLMTimeoutError("The time was up before the next model call.", retryable=False)
-        llm, hooks = self.llm, self.hooks
-        instead = await hooks.before_llm(self, llm, tools) if hooks is not None else None
+        instead = await self.hooks.before_llm(self, self.llm, tools) if self.hooks is not None else None
         request = Request(
             messages=tuple(self.messages),
             tools=tools,
@@ -95,40 +94,28 @@ class Work:
             available_functions=functions,
             extras=self.extras,
         )
-        watched = here.listener is not None
-        if watched:
-            emit(CallStarted(model=llm.model, messages=len(request.messages)))
-        started = self.runtime.now()
-        reply = await self._answered(request) if instead is None else instead
-        seconds = self.runtime.now() - started
-        if watched and instead is not None:
-            emit(CacheHit(model=llm.model, saved=Usage()))
-        if hooks is not None:
-            reply = await hooks.after_llm(self, llm, tools, reply)
-        if watched:
-            emit(CallFinished(model=llm.model, seconds=seconds, reply=reply))
-        return reply
-
-    async def _answered(self, request: Request) -> Reply:
-        """Send a request, once more if what the endpoint does not take can be left out."""
-        model = self.llm.model
-        started = self.runtime.now()
+        ask = self.answered if here.listener is None else functools.partial(ask_in_view, self)
         try:
-            job = functools.partial(self.llm.handle_request, self.runtime, request)
-            reply = await self.runtime.step("model", model, job)
+            return await ask(request, instead)
         except OarlockError as error:
-            emit(CallFailed(model=model, seconds=self.runtime.now() - started, error=error))
             if request.json_schema is None or not (isinstance(error, BadRequestError) and refuses_schemas(error)):
                 raise
             _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.llm, error)
-        else:
-            reply = with_usage(reply, request)
-            self.usage += reply.usage
-            return reply
         self.json_schema = None
         self.calls += 1
-        emit(CallStarted(model=model, messages=len(request.messages)))
-        return await self._answered(request.replace(json_schema=None))
+        return await ask(request.replace(json_schema=None), None)
+
+    async def answered(self, request: Request, instead: Reply | None) -> Reply:
+        """Return the answer to a request, or what a hook gave in its place, as the hooks after it leave it."""
+        reply = await self.send(request) if instead is None else instead
+        return reply if self.hooks is None else await self.hooks.after_llm(self, self.llm, request.tools, reply)
+
+    async def send(self, request: Request) -> Reply:
+        """Ask the model, as one step of the run."""
+        job = functools.partial(self.llm.handle_request, self.runtime, request)
+        reply = with_usage(await self.runtime.step("model", self.llm.model, job), request)
+        self.usage += reply.usage
+        return reply
 
     def tool_key(self, number: int) -> str:
         """Return the idempotency key of a tool call of this turn: the same whenever this run is driven again."""

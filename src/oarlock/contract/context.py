@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from oarlock.contract.events import Event
     from oarlock.contract.policy import Policy
 
-__all__ = ["CurrentCall", "current_call", "emit", "enter_budget", "leave_budget", "scope"]
+__all__ = ["CurrentCall", "current_call", "emit", "enter_budget", "leave_budget", "scope", "tell"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,10 @@ class CurrentCall:
         stop: stop words of the running step, in addition to the LLM's own.
         user: the end user on whose behalf the run happens, for credentials of their own.
         listener: receives the run's events.
+        clock: gives events their time, in seconds since the epoch.
+        task_id: of this doing of the task; for events.
+        span_id: of the piece of work around: a run, a task, a model call, a tool's run; for events.
+        parent_id: of the piece of work around that one; for events.
         budgets: the budgets (`with budget:`) that every model call made here counts against, the outermost first.
         places: limits on simultaneous calls in which the call being served has its place already.
         charges: what budgets have charged already for the call being served, so that none counts it twice.
@@ -49,6 +54,10 @@ class CurrentCall:
     stop: tuple[str, ...] = ()
     user: Any = field(default=None, repr=False)
     listener: Callable[[Event], None] | None = field(default=None, repr=False)
+    clock: Callable[[], float] = field(default=time.time, repr=False)
+    task_id: str | None = field(default=None, repr=False)
+    span_id: str | None = field(default=None, repr=False)
+    parent_id: str | None = field(default=None, repr=False)
     budgets: tuple[Policy, ...] = field(default=(), repr=False)
     places: tuple[Any, ...] = field(default=(), repr=False)
     charges: tuple[Any, ...] = field(default=(), repr=False)
@@ -102,6 +111,20 @@ def leave_budget(budget: Policy) -> None:
     budgets.reverse()
     budgets.remove(budget)
     _current.set(_replaced(call, {"budgets": tuple(reversed(budgets))}))
+
+
+def tell(kind: Callable[..., Event], **facts: Any) -> None:
+    """Give an event of this kind to whoever watches the current run; where nobody does, none is made.
+
+    Example:
+        >>> from oarlock.contract.events import TaskStarted
+        >>> with scope(listener=lambda event: print(event.number)):
+        ...     tell(TaskStarted, number=2)
+        2
+    """
+    listener = _current.get().listener
+    if listener is not None:
+        listener(kind(**facts))
 
 
 def emit(event: Event) -> None:

@@ -1,15 +1,34 @@
-"""Typed events: one stream of them feeds the console view, callbacks, metrics and whoever listens."""
+"""Typed events: one stream of them feeds the console view, callbacks, metrics, telemetry and whoever listens.
+
+Each event belongs to a piece of work: a run, a task, a model call or a tool's run, whose id is its `span_id`. What begins a piece
+and what ends it have the same `span_id`, so that they can be paired however much runs side by side; `parent_id` is that of the
+piece around it, so that all pieces of a run are a tree. An event that begins and ends nothing happened in its `span_id`.
+
+| piece of work | begins with | ends with | happens within |
+|---|---|---|---|
+| run | `RunStarted` | `RunFinished`, `RunFailed` | `TaskSkipped` |
+| task | `TaskStarted` | `TaskFinished`, `TaskFailed` | `PartialOutput`, `GuardrailChecked`, `AnswerRejected`, `HumanAsked`, `HumanAnswered` |
+| model call | `CallStarted` | `CallFinished`, `CallFailed` | `ModelDelta`, `Waiting`, `Waited`, `CacheHit`, `FellBack`, `CircuitChanged`, `SignedIn` |
+| tool's run | `ToolStarted` | `ToolFinished` | `ApprovalRequested`, `ApprovalDecided`, `Delegated`, and what the coworker then does |
+
+`oarlock.events.to_dict` makes JSON of them. Fields with what users, models and tools wrote are marked as content there, and left
+out unless asked for.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.context import current_call
 from oarlock.contract.errors import OarlockError
-from oarlock.contract.reply import Reply, Usage
+from oarlock.contract.reply import Reply, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from oarlock.contract.request import Request
 
 __all__ = [
+    "AnswerRejected",
     "ApprovalDecided",
     "ApprovalRequested",
     "CacheHit",
@@ -19,68 +38,112 @@ __all__ = [
     "CircuitChanged",
     "Delegated",
     "Event",
+    "EventsMissed",
     "FellBack",
+    "GuardrailChecked",
+    "HumanAnswered",
+    "HumanAsked",
+    "ModelDelta",
+    "PartialOutput",
     "RunFailed",
     "RunFinished",
     "RunStarted",
     "SignedIn",
+    "TaskFailed",
     "TaskFinished",
     "TaskSkipped",
     "TaskStarted",
     "ToolFinished",
     "ToolStarted",
+    "Waited",
     "Waiting",
 ]
 
 
+_CONTENT = {"content": True}  # what users, models and tools wrote: in JSON only where it is asked for
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened in a run. `agent` (its role) and `task` (its name) say where, if it was inside one."""
+    """Something that happened in a run.
+
+    Attributes:
+        agent: the role of the agent at work, if it was inside one's.
+        task: the name of the task, likewise.
+        time: when, in seconds since the epoch, by the run's clock.
+        run_id: of the run.
+        task_id: of this doing of the task.
+        span_id: of the piece of work that this event begins or ends, or else in which it happened; see the module's text.
+        parent_id: of the piece of work around that one.
+    """
 
     agent: str | None = field(default_factory=lambda: current_call().agent)
     task: str | None = field(default_factory=lambda: current_call().task)
+    time: float = field(default_factory=lambda: current_call().clock())
+    run_id: str | None = field(default_factory=lambda: current_call().run_id)
+    task_id: str | None = field(default_factory=lambda: current_call().task_id)
+    span_id: str | None = field(default_factory=lambda: current_call().span_id)
+    parent_id: str | None = field(default_factory=lambda: current_call().parent_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A crew began."""
+    """A crew began. An agent without a crew has a task of its own, and no run around it.
 
-    run_id: str
+    Attributes:
+        tasks: how many there are.
+        crew: its name.
+    """
+
     tasks: int
+    crew: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """A crew ended with an answer."""
+    """A crew ended with an answer: that of its last task."""
 
-    run_id: str
     seconds: float
     usage: Usage
+    answer: str = field(default="", repr=False, metadata=_CONTENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFailed(Event):
-    """A crew ended with an error."""
+    """A crew ended with an error; one that was cancelled, or whose stream was left, with what ended it."""
 
-    run_id: str
     seconds: float
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStarted(Event):
-    """An agent began a task."""
+    """An agent began a task.
+
+    Attributes:
+        number: its place among the crew's tasks, from 1.
+        description: what to do, with the inputs filled in.
+    """
 
     number: int = 1
-    description: str = ""
+    description: str = field(default="", repr=False, metadata=_CONTENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished(Event):
-    """An agent ended a task."""
+    """An agent ended a task. `usage` is what it cost, delegated work included."""
 
     seconds: float
-    answer: str
+    answer: str = field(repr=False, metadata=_CONTENT)
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed(Event):
+    """An agent could not end a task."""
+
+    seconds: float
+    error: BaseException
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +151,7 @@ class TaskSkipped(Event):
     """The condition of a task was not met."""
 
     number: int = 1
-    description: str = ""
+    description: str = field(default="", repr=False, metadata=_CONTENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,51 +165,167 @@ class Delegated(Event):
     """
 
     coworker: str
-    work: str = field(repr=False)
+    work: str = field(repr=False, metadata=_CONTENT)
     question: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted(Event):
-    """A model is being asked."""
+    """A model is being asked.
+
+    Attributes:
+        model: its name.
+        messages: how many.
+        number: which of the agent's calls for this piece of work it is, from 1.
+        tools: how many are offered.
+        streams: the answer comes in pieces, as `ModelDelta`s.
+        request: what is asked.
+    """
 
     model: str
     messages: int
+    number: int = 1
+    tools: int = 0
+    streams: bool = False
+    request: Request | None = field(default=None, repr=False, metadata=_CONTENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDelta(Event):
+    """A piece of a model's answer. The pieces of one answer have the `span_id` of its call.
+
+    Attributes:
+        text: of the answer; empty for a piece of a tool call.
+        tool_call: a piece of a tool call: its arguments may be a part only, the first piece has the name.
+        attempt: a higher one begins the answer anew, and what came before counts no more.
+    """
+
+    text: str = field(default="", repr=False, metadata=_CONTENT)
+    tool_call: ToolCall | None = field(default=None, repr=False, metadata=_CONTENT)
+    attempt: int = 1
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFinished(Event):
-    """A model answered."""
+    """A model answered.
+
+    Attributes:
+        model: its name.
+        seconds: from asking to the whole answer, waits and further attempts included.
+        reply: the answer; its `usage` is what the call cost.
+        attempts: how many requests it took.
+        waited: of the seconds, those in which it waited: for a retry, a rate limit, a place, ...
+    """
 
     model: str
     seconds: float
-    reply: Reply = field(repr=False)
+    reply: Reply = field(repr=False, metadata=_CONTENT)
+    attempts: int = 1
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFailed(Event):
-    """A model call failed for good."""
+    """A model call failed for good; see `CallFinished`."""
 
     model: str
     seconds: float
     error: OarlockError
+    attempts: int = 1
+    waited: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting(Event):
-    """A call is waiting, and why.
+    """A call begins to wait, and why. A `Waited` follows when that is over.
 
     Attributes:
-        cause: `"retry"`, `"rate_limit"`, `"concurrency"`, ...
-        seconds: how long it will wait. For `"concurrency"`, where that depends on others, it is how long it has waited.
+        cause: `"retry"`, `"rate_limit"`, `"concurrency"`, `"budget"`, ...
+        seconds: how long it should take; `None` where that depends on others.
         error: what made it wait, where it was an error.
         attempt: the attempt that failed, for a retry.
     """
 
     cause: str
-    seconds: float
+    seconds: float | None = None
     error: OarlockError | None = None
     attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waited(Event):
+    """A call has waited; `seconds` is how long it really took. `cause` is that of the `Waiting` before."""
+
+    cause: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartialOutput(Event):
+    """What has come so far of a task's structured answer, while it is streamed.
+
+    Attributes:
+        value: an object of the task's pydantic model that has the fields that have come so far (see
+            `pydantic.BaseModel.model_fields_set`; others have their defaults, or are not there), or, with `output_json`, a
+            dictionary. Nothing of it has been validated as a whole yet.
+        attempt: as in `ModelDelta`; an answer that is asked for again begins anew, too.
+    """
+
+    value: Any = field(repr=False, metadata=_CONTENT)
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailChecked(Event):
+    """A guardrail has looked at an answer.
+
+    Attributes:
+        guardrail: the name of the function, or the rule.
+        passed: whether the answer may stand.
+        reason: why not.
+    """
+
+    guardrail: str
+    passed: bool
+    reason: str = field(default="", repr=False, metadata=_CONTENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRejected(Event):
+    """An answer goes back to the agent.
+
+    Attributes:
+        by: `"structure"`, `"guardrail"` or `"human"`.
+        reason: what is wrong with it.
+    """
+
+    by: str
+    reason: str = field(repr=False, metadata=_CONTENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanAsked(Event):
+    """A human is shown an answer, and the task waits for what they say."""
+
+    answer: str = field(repr=False, metadata=_CONTENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanAnswered(Event):
+    """A human has said what to change, or nothing, after so many seconds."""
+
+    seconds: float
+    said: str = field(default="", repr=False, metadata=_CONTENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsMissed(Event):
+    """So many events went by unseen: your own code caused more of them than are kept, before the stream could be read again."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +373,15 @@ class SignedIn(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolStarted(Event):
-    """A tool is being run."""
+    """A tool is being run.
+
+    Attributes:
+        tool: its function name, or what the model called it.
+        arguments: as the model gave them.
+    """
 
     tool: str
-    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False, metadata=_CONTENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +390,7 @@ class ToolFinished(Event):
 
     tool: str
     seconds: float
-    answer: str = field(repr=False)
+    answer: str = field(repr=False, metadata=_CONTENT)
     failed: bool = False
     cached: bool = False
 
@@ -216,7 +400,7 @@ class ApprovalRequested(Event):
     """Somebody is asked whether a dangerous tool may run."""
 
     tool: str
-    arguments: dict[str, Any] = field(default_factory=dict, repr=False)
+    arguments: dict[str, Any] = field(default_factory=dict, repr=False, metadata=_CONTENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +416,6 @@ class ApprovalDecided(Event):
 
     tool: str
     approved: bool
-    reason: str = field(default="", repr=False)
-    arguments: dict[str, Any] | None = field(default=None, repr=False)
+    reason: str = field(default="", repr=False, metadata=_CONTENT)
+    arguments: dict[str, Any] | None = field(default=None, repr=False, metadata=_CONTENT)
     seconds: float = 0.0

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oarlock.contract.context import emit
-from oarlock.contract.events import Event
+from oarlock.contract.events import Event, Waited, Waiting
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.replacing import replacer
 from oarlock.contract.reply import Delta
+from oarlock.runtime import Runtime
 from oarlock.runtime.streams import hand_over
 
-__all__ = ["DeltaSink", "Request"]
+__all__ = ["DeltaSink", "Request", "waiting"]
 
 
 class DeltaSink:
@@ -23,6 +24,14 @@ class DeltaSink:
 
     def __init__(self) -> None:
         self.delivered = 0
+
+    @property
+    def may_begin_anew(self) -> bool:
+        """Whether another attempt may be made: not once pieces are out, for a consumer who takes all for one answer."""
+        return not self.delivered
+
+    def begin_anew(self) -> None:
+        """Take note that the pieces from now on are those of another attempt."""
 
     async def put(self, delta: Delta) -> None:
         """Hand a piece to the consumer, and return once the next one is wanted."""
@@ -78,6 +87,12 @@ class Request:
         """Return a copy with these fields changed."""
         return _replaced(self, changes)
 
+    def again(self) -> Request:
+        """Return the request of the next attempt."""
+        if self.deltas is not None:
+            self.deltas.begin_anew()
+        return self.replace(attempt=self.attempt + 1)
+
     def emit(self, event: Event) -> None:
         """Tell the policies around, and whoever watches the run, what happens to this request."""
         for observer in self.observers:
@@ -86,3 +101,29 @@ class Request:
 
 
 _replaced = replacer(Request)
+
+
+class waiting:  # noqa: N801  used like a function
+    """Tell whoever watches that a request waits, and why; at the end of the block, for how long it has.
+
+    Args:
+        runtime: whose time it is.
+        request: who waits.
+        cause, seconds, facts: see `oarlock.contract.events.Waiting`.
+    """
+
+    __slots__ = ("_began", "_request", "_runtime", "_start")
+
+    def __init__(
+        self, runtime: Runtime, request: Request, cause: str, *, seconds: float | None = None, **facts: Any
+    ) -> None:
+        self._runtime = runtime
+        self._request = request
+        self._start = Waiting(cause=cause, seconds=seconds, **facts)
+
+    def __enter__(self) -> None:
+        self._began = self._runtime.now()
+        self._request.emit(self._start)
+
+    def __exit__(self, *error: object) -> None:
+        self._request.emit(Waited(cause=self._start.cause, seconds=self._runtime.now() - self._began))

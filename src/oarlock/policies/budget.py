@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from oarlock.contract.context import current_call, enter_budget, leave_budget
 from oarlock.contract.errors import BudgetExceededError, ConfigurationError, LLMTimeoutError, OarlockError
 from oarlock.contract.estimates import prompt_tokens
-from oarlock.contract.events import Waiting
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
-from oarlock.contract.request import Request
+from oarlock.contract.request import Request, waiting
 from oarlock.policies.budget_call import BudgetedCall
 from oarlock.policies.checks import positive, whole
 from oarlock.policies.ledger import NOTHING, Charge, Cost, Ledger
@@ -236,13 +235,12 @@ class Budget:
     async def _enter(self, runtime: Runtime, request: Request, charge: Charge, end: float | None) -> None:
         turn = self._ledger.enter(charge)
         if turn is not None:
-            began = runtime.now()
-            times = [time for time in (request.deadline, end, began + _PATIENCE) if time is not None]
+            times = [time for time in (request.deadline, end, runtime.now() + _PATIENCE) if time is not None]
             try:
-                await runtime.wait(turn, min(times))
+                with waiting(runtime, request, "budget"):
+                    await runtime.wait(turn, min(times))
             except TimeoutError:
                 raise self._no_turn(runtime, request) from None
-            request.emit(Waiting(cause="budget", seconds=runtime.now() - began))
         if not self._ledger.is_in(charge):
             self._refuse_if_used_up()
 

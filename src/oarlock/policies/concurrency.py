@@ -11,10 +11,9 @@ from typing import Any, ClassVar, Self
 
 from oarlock.contract.context import current_call
 from oarlock.contract.errors import RateLimitError
-from oarlock.contract.events import Waiting
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
-from oarlock.contract.request import Request
+from oarlock.contract.request import Request, waiting
 from oarlock.policies.checks import positive, whole
 from oarlock.runtime import Promise, Runtime
 from oarlock.runtime.blocking import BlockingRuntime
@@ -91,8 +90,8 @@ class Concurrency:
         if waiter is None:
             return
         try:
-            await _turn(runtime, waiter, latest)
-            request.emit(Waiting(cause="concurrency", seconds=runtime.now() - started))
+            with waiting(runtime, request, "concurrency"):
+                await _turn(runtime, waiter, latest)
         except BaseException:
             if not self._give_up(waiter):
                 self._leave(thread)  # its place came just when it was cancelled: the next one's now

@@ -141,6 +141,8 @@ class Fallback:
             try:
                 others = len({id(one) for one in left} - asked)
                 shared = _with_share(runtime, self._request_for(llm, request), others)
+                if request.deltas is not None:
+                    request.deltas.begin_anew()
                 reply = await llm.handle_request(runtime, shared)
             except LLMError as again:
                 _note(error, f"{_name(llm)} was asked instead and failed: {type(again).__name__}: {again}")
@@ -198,7 +200,7 @@ def _with_share(runtime: Runtime, request: Request, others: int) -> Request:
 
 
 def _why_not(runtime: Runtime, request: Request, llm: BaseLLM) -> str | None:
-    if request.deltas is not None and request.deltas.delivered:
+    if request.deltas is not None and not request.deltas.may_begin_anew:
         return "a part of the answer had been handed out"
     if request.deadline is not None and runtime.now() >= request.deadline:
         return "no time was left"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from oarlock.contract.events import Waiting
-from oarlock.contract.request import Request
+from oarlock.contract.request import Request, waiting
 from oarlock.policies.gcra import Gcra
-from oarlock.policies.line import Line
+from oarlock.policies.line import Line, Waiter
 from oarlock.policies.quota import PERIOD, Quota, latest_start, refuse_long_wait, too_long
 from oarlock.runtime import Runtime
 
@@ -57,21 +56,24 @@ class LocalGate:
             refuse_long_wait(now, start, latest, self._held_until)
             waiter = self.line.join(runtime, due=start, weight=tokens)
         try:
-            request.emit(Waiting(cause="rate_limit", seconds=start - now))
-            if not await self.line.wait(runtime, waiter, latest):  # what came in between has made it later
-                now = runtime.now()
-                with self._lock:
-                    raise too_long(self._start(now, 1, tokens) - now)
-            while True:
-                tokens, now = self._needed(request), runtime.now()
-                with self._lock:
-                    waiter.due = start = self._start(now, 1, tokens)
-                    if start <= now:
-                        return self._take(now, tokens)
-                    refuse_long_wait(now, start, latest, self._held_until)
-                await runtime.sleep(start - now)
+            with waiting(runtime, request, "rate_limit", seconds=start - now):
+                return await self._turn(runtime, request, waiter, latest, tokens)
         finally:
             self.line.leave(waiter, runtime.now())
+
+    async def _turn(self, runtime: Runtime, request: Request, waiter: Waiter, latest: float, tokens: int) -> LocalPass:
+        if not await self.line.wait(runtime, waiter, latest):  # what came in between has made it later
+            now = runtime.now()
+            with self._lock:
+                raise too_long(self._start(now, 1, tokens) - now)
+        while True:
+            tokens, now = self._needed(request), runtime.now()
+            with self._lock:
+                waiter.due = start = self._start(now, 1, tokens)
+                if start <= now:
+                    return self._take(now, tokens)
+                refuse_long_wait(now, start, latest, self._held_until)
+            await runtime.sleep(start - now)
 
     async def settle(self, runtime: Runtime, granted: LocalPass, used: int) -> None:
         """Correct what was reserved for a request to what it used."""

@@ -6,7 +6,7 @@ import logging
 from typing import Any, ClassVar
 
 from oarlock.contract.errors import ConfigurationError
-from oarlock.contract.events import CacheHit, CircuitChanged, Event, FellBack, Waiting
+from oarlock.contract.events import CacheHit, CircuitChanged, Event, FellBack, Waited, Waiting
 from oarlock.contract.messages import Message
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
@@ -81,8 +81,11 @@ class Log:
     def _observe(self, event: Event) -> None:
         if isinstance(event, Waiting):
             why = f": {_words(event.error)}" if event.error else ""
-            verb = "waited" if event.cause == "concurrency" else "waiting"
-            self.logger.warning("%s %.2f s (%s)%s", verb, event.seconds, event.cause, why)
+            if event.seconds is not None:
+                self.logger.warning("waiting %.2f s (%s)%s", event.seconds, event.cause, why)
+        elif isinstance(event, Waited):
+            if event.cause not in ("retry", "rate_limit"):  # of these the length was told before
+                self.logger.warning("waited %.2f s (%s)", event.seconds, event.cause)
         elif isinstance(event, FellBack):
             names = scrub(event.from_model), scrub(event.to_model)
             self.logger.warning("%s failed, asking %s: %s", *names, _words(event.error))

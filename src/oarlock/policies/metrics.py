@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from typing import Any, ClassVar
 
-from oarlock.contract.events import CacheHit, Event, FellBack, Waiting
+from oarlock.contract.events import CacheHit, Event, FellBack, Waited, Waiting
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
@@ -112,6 +112,7 @@ class Metrics:
         with self._lock:
             if isinstance(event, Waiting):
                 self._waits[event.cause] += 1
+            elif isinstance(event, Waited):
                 self._waited[event.cause] = self._waited.get(event.cause, 0.0) + event.seconds
             elif isinstance(event, FellBack):
                 self._fallbacks += 1

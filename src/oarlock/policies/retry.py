@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from oarlock.contract.classify import chain
 from oarlock.contract.context import current_call
 from oarlock.contract.errors import CircuitOpenError, ConfigurationError, LLMError, RateLimitError
-from oarlock.contract.events import Waiting
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
-from oarlock.contract.request import Request
+from oarlock.contract.request import Request, waiting
 from oarlock.policies.checks import positive, whole
 from oarlock.policies.idempotency import key_of
 from oarlock.policies.retry_budget import RetryBudget, budget_of
@@ -133,19 +132,20 @@ class Retry:
                     if delay is None:
                         vars(error)[_GIVEN_UP] = next(_moments)
                         raise
-                    request.emit(Waiting(cause="retry", seconds=delay, error=error, attempt=request.attempt))
+                    wait = waiting(runtime, request, "retry", seconds=delay, error=error, attempt=request.attempt)
                 else:
                     if budget is not None and paid is not None:
                         budget.give_back(paid)
                     return reply
-                await runtime.sleep(delay)
-                request = request.replace(attempt=request.attempt + 1)
+                with wait:
+                    await runtime.sleep(delay)
+                request = request.again()
 
         return handle
 
     def _delay(self, runtime: Runtime, request: Request, error: LLMError) -> float | None:
         """Return the seconds to wait before the next attempt, `None` for no more attempts."""
-        if request.attempt >= self.attempts or (request.deltas is not None and request.deltas.delivered):
+        if request.attempt >= self.attempts or (request.deltas is not None and not request.deltas.may_begin_anew):
             return None
         verdict = error.retryable if self.retry_on is None else self.retry_on(error)
         if verdict is False:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from oarlock.contract.errors import ConnectionFailedError, RateLimitError
-from oarlock.contract.events import Waiting
-from oarlock.contract.request import Request
+from oarlock.contract.request import Request, waiting
 from oarlock.policies.gcra import interval
 from oarlock.policies.line import Line, Waiter
 from oarlock.policies.local_gate import LocalGate, LocalPass
@@ -84,14 +84,15 @@ class SharedGate:
             refuse_long_wait(now, start, latest, self._held_until)
             waiter = self.line.join(runtime, due=max(start, now + self._store.patience), weight=tokens)
         try:
-            if start > now:
-                request.emit(Waiting(cause="rate_limit", seconds=start - now))
-            if not await self.line.wait(runtime, waiter, latest):
-                raise RateLimitError(
-                    f"The time for this request was up after {runtime.now() - now:.1f} s in line for the rate limit.",
-                    retryable=False,
-                )
-            passed = await self._ask(runtime, request, waiter, latest, told=start > now)
+            with ExitStack() as wait:
+                if start > now:
+                    wait.enter_context(waiting(runtime, request, "rate_limit", seconds=start - now))
+                if not await self.line.wait(runtime, waiter, latest):
+                    raise RateLimitError(
+                        f"The time for this request was up after {runtime.now() - now:.1f} s in line for the rate limit.",
+                        retryable=False,
+                    )
+                passed = await self._ask(runtime, request, waiter, latest, None if start > now else wait)
         finally:
             self.line.leave(waiter, runtime.now())
         if passed is None:
@@ -100,9 +101,9 @@ class SharedGate:
         return passed
 
     async def _ask(
-        self, runtime: Runtime, request: Request, waiter: Waiter, latest: float, *, told: bool
+        self, runtime: Runtime, request: Request, waiter: Waiter, latest: float, wait: ExitStack | None
     ) -> SharedPass | None:
-        """Ask until it is time; `None` if the store is lost and the spare serves."""
+        """Ask until it is time; `None` if the store is lost and the spare serves. `wait`: nobody was told of waiting yet."""
         turn: float | None = None
         while True:
             tokens, now = self._needed(request), runtime.now()
@@ -121,9 +122,9 @@ class SharedGate:
                 self.hold(now + answer.held)
                 self._told_until = self._held_until
             refuse_long_wait(now, start, latest, self._held_until)
-            if not told:
-                request.emit(Waiting(cause="rate_limit", seconds=start - now))
-                told = True
+            if wait is not None:
+                wait.enter_context(waiting(runtime, request, "rate_limit", seconds=start - now))
+                wait = None
             waiter.due = start
             await runtime.sleep(min(max(start - now, _SHORTEST_SLEEP), _LONGEST_SLEEP))
 

@@ -15,7 +15,7 @@ import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from oarlock.contract.context import current_call, emit
+from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import OarlockError, ToolError
 from oarlock.contract.events import ToolFinished, ToolStarted
 from oarlock.contract.reply import ToolCall
@@ -34,6 +34,7 @@ __all__ = ["ToolAnswer", "ToolTimeoutError", "answer", "no_such_tool", "run_tool
 
 _SLACK = 0.001  # seconds by which a timer may fire early
 _MOST_MESSAGE = 2000  # characters of a message about wrong arguments
+_Read = Callable[[], tuple[dict[str, Any], str]]
 
 
 class ToolTimeoutError(ToolError, TimeoutError):
@@ -76,7 +77,8 @@ async def run_tool(
     """
     tool = tools.get(call.name)
     if tool is None:
-        return await runtime.step("tool", "unknown", functools.partial(_refuse, tools, call.name))
+        key = idempotency_key or ""
+        return await runtime.step("tool", "unknown", functools.partial(_refuse, runtime, tools, call.name, key))
     if idempotency_key is None and tool.arguments.wants_key:
         idempotency_key = runtime.new_id()  # outside of the step: a durable engine gives the same one again
     read = functools.partial(_as_written, call.arguments)
@@ -93,7 +95,7 @@ async def answer(
     runtime: Runtime,
     tool: BaseTool,
     name: str,
-    read: Callable[[], tuple[dict[str, Any], str]],
+    read: _Read,
     *,
     deadline: float | None = None,
     idempotency_key: str | None = None,
@@ -106,9 +108,26 @@ async def answer(
     as often as it may.
     """
     here = current_call()
-    watched = here.listener is not None
     deadline = here.deadline if deadline is None else deadline
-    began = runtime.now() if watched else 0.0
+    work = functools.partial(_answer, runtime, tool, name, read, deadline, idempotency_key, hooks, allowed=allowed)
+    if here.listener is None:
+        return await work()
+    with scope(span_id=idempotency_key or runtime.new_id(), parent_id=here.span_id):
+        return await work()
+
+
+async def _answer(  # noqa: PLR0917  each of them once
+    runtime: Runtime,
+    tool: BaseTool,
+    name: str,
+    read: _Read,
+    deadline: float | None,
+    key: str | None,
+    hooks: ToolHooks | None,
+    *,
+    allowed: bool,
+) -> ToolAnswer:
+    began = runtime.now()
     given: dict[str, Any] | None = None
     told: ToolAnswer | None = None
     checked: dict[str, Any] = {}
@@ -122,10 +141,9 @@ async def answer(
             _refuse_used_up(tool, allowed)
     except ToolError as error:
         told = _not_run(name, error)
-    if watched:
-        _tell(ToolStarted, tool=name, arguments=given or {})
+    tell(ToolStarted, tool=name, arguments=given or {})
     if told is None:
-        run = functools.partial(_run, runtime, tool, name, deadline=deadline, key=idempotency_key)
+        run = functools.partial(_run, runtime, tool, name, deadline=deadline, key=key)
         if tool.dangerous:
             told = await _run_approved(runtime, tool, given or {}, checked, deadline, run=run)
         elif is_remembered(tool):
@@ -134,9 +152,8 @@ async def answer(
             told = await run(checked)
     if hooks is not None and given is not None:
         told = await hooks.after_tool(runtime, tool, given, told)
-    if watched:
-        seconds = runtime.now() - began
-        _tell(ToolFinished, tool=name, seconds=seconds, answer=told.text, failed=told.failed, cached=told.cached)
+    seconds = runtime.now() - began
+    tell(ToolFinished, tool=name, seconds=seconds, answer=told.text, failed=told.failed, cached=told.cached)
     return told
 
 
@@ -226,11 +243,13 @@ async def _run(
     return ToolAnswer(text=text, tool=name, value=value, result_as_answer=tool.result_as_answer, ran=True)
 
 
-async def _refuse(tools: Mapping[str, BaseTool], name: str) -> ToolAnswer:
+async def _refuse(runtime: Runtime, tools: Mapping[str, BaseTool], name: str, key: str) -> ToolAnswer:
     told = no_such_tool(tools, name)
-    if current_call().listener is not None:
-        _tell(ToolStarted, tool=told.tool)
-        _tell(ToolFinished, tool=told.tool, seconds=0.0, answer=told.text, failed=True)
+    here = current_call()
+    if here.listener is not None:
+        with scope(span_id=key or runtime.new_id(), parent_id=here.span_id):
+            tell(ToolStarted, tool=told.tool)
+            tell(ToolFinished, tool=told.tool, seconds=0.0, answer=told.text, failed=True)
     return told
 
 
@@ -241,8 +260,3 @@ def no_such_tool(tools: Mapping[str, Any], name: str) -> ToolAnswer:
     hint = f" Did you mean {near!r}?" if near else ""
     text = f"Error: there is no tool {name!r}.{hint} The tools are: {shown(tools)}."
     return ToolAnswer(text=text, failed=True, tool=name)
-
-
-def _tell(kind: type[ToolStarted | ToolFinished], **facts: Any) -> None:
-    here = current_call()
-    emit(kind(agent=here.agent, task=here.task, **facts))

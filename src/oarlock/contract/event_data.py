@@ -1,0 +1,102 @@
+"""Events as plain data, for logs, browsers and other programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
+
+from oarlock.contract.errors import LLMError
+from oarlock.contract.events import Event
+from oarlock.contract.reply import Reply, ToolCall, Usage
+from oarlock.contract.request import Request
+from oarlock.contract.secret import scrub
+
+__all__ = ["to_dict"]
+
+_MOST_MESSAGE: Final = 1000  # characters of an error's message
+_DEEPEST: Final = 20  # levels of what tools were given, or a model wrote
+
+
+def to_dict(event: Event, *, content: bool = False) -> dict[str, Any]:
+    """Return an event as a dictionary that `json.dumps` takes. `"event"` is its class; what is `None` is left out.
+
+    What users, models and tools wrote (descriptions, messages, answers, arguments, pieces, reasons) is not in it unless you
+    ask for it. Errors' messages are, without what looks like a credential; no credential of a sign-in ever is.
+
+    Args:
+        event: any event.
+        content: with what users, models and tools wrote. It may be private, and it is as they wrote it.
+
+    Example:
+        >>> from oarlock.contract.events import TaskStarted
+        >>> event = TaskStarted(task="Rhyme", agent="Poet", time=1.5, number=2, description="Rhyme on boats")
+        >>> to_dict(event)
+        {'event': 'TaskStarted', 'agent': 'Poet', 'task': 'Rhyme', 'time': 1.5, 'number': 2}
+        >>> to_dict(event, content=True)["description"]
+        'Rhyme on boats'
+    """
+    made: dict[str, Any] = {"event": type(event).__name__}
+    for one in dataclasses.fields(event):
+        value = getattr(event, one.name)
+        if isinstance(value, Reply):
+            made[one.name] = _reply(value, content=content)
+        elif value is not None and (content or not one.metadata.get("content")):
+            made[one.name] = _plain(value)
+    return made
+
+
+def _reply(reply: Reply, *, content: bool) -> dict[str, Any]:
+    """Return a reply; of tool calls without content only how many there are."""
+    known = {"model": reply.model, "id": reply.id, "finish_reason": reply.finish_reason}
+    made = {name: str(value) for name, value in known.items() if value is not None}
+    return {
+        **made,
+        "usage": _plain(reply.usage),
+        "cached": reply.cached,
+        "tool_calls": [_plain(call) for call in reply.tool_calls] if content else len(reply.tool_calls),
+        **({"text": reply.text} if content else {}),
+    }
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Return what JSON has in the place of a value."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return "…" if depth == _DEEPEST else _structure(value, depth + 1)
+
+
+def _structure(value: Any, depth: int) -> Any:  # noqa: PLR0911  a table of types
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one, depth) for name, one in value.items()}
+    if isinstance(value, list | tuple | AbstractSet):
+        return [_plain(one, depth) for one in value]
+    if isinstance(value, BaseException):
+        return _error(value)
+    if isinstance(value, Request):
+        return {"messages": _plain(value.messages, depth), "tools": [tool["function"]["name"] for tool in value.tools]}
+    if isinstance(value, Usage):
+        return {**_fields(value), "total_tokens": value.total_tokens}
+    if isinstance(value, ToolCall):
+        return _fields(value)
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return _plain(value.model_dump(mode="json", exclude_unset=True, warnings=False), depth)
+    return str(value)
+
+
+def _error(error: BaseException) -> dict[str, Any]:
+    made: dict[str, Any] = {"type": type(error).__name__, "message": scrub(str(error), _MOST_MESSAGE)}
+    if isinstance(error, LLMError):
+        made |= {name: getattr(error, name) for name in ("status", "attempts", "retryable")}
+        made |= {name: scrub(str(value)) for name in ("code", "request_id") if (value := getattr(error, name))}
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
