@@ -56,6 +56,9 @@ def test_its_arguments_arrive() -> None:
         ({"model": "hosted_vllm/m"}, "LLM('vllm/m', base_url='http://127.0.0.1:8000/v1')"),
         ({"model": "gpt-4o", "provider": "openai"}, "LLM('openai/gpt-4o', base_url='https://api.openai.com/v1')"),
         ({"model": "openai/gpt-4o", "provider": "openai"}, "LLM('openai/gpt-4o', base_url='https://api.openai.com/v1')"),
+        ({"model": "o4-mini"}, "LLM('openai/o4-mini', base_url='https://api.openai.com/v1')"),
+        ({"model": "claude-sonnet-4-5"}, "LLM('anthropic/claude-sonnet-4-5', base_url='https://api.anthropic.com/v1')"),
+        ({"model": "gpt-4o", "base_url": "https://llm.example.com/v1"}, "LLM('gpt-4o', base_url='https://llm.example.com/v1')"),
         ({"model": "ollama/l", "base_url": "http://localhost:11434"}, "LLM('ollama/l', base_url='http://localhost:11434/v1')"),
     ],
 )  # fmt: skip
@@ -68,7 +71,7 @@ def test_providers(arguments: dict[str, Any], shown: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"model": "gpt-4o"}, "LLM: 'gpt-4o' names no provider"),
+        ({"model": "llama3"}, "LLM: 'llama3' names no provider"),
         ({"model": "bedrock/claude"}, "no provider 'bedrock'"),
         ({"model": 7}, "model must be a text"),
         ({"model": "openai/m", "callbacks": [print]}, "callbacks are not in Oarlock: use crew.kickoff"),

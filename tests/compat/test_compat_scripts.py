@@ -116,7 +116,7 @@ def test_what_cannot_be_run(write: Write, tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_script_called_crewai(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     run_script(write("from crewai import Agent\nprint(Agent.__module__)\n", "crewai.py"))
-    assert capsys.readouterr().out == "oarlock.agents.agent\n"
+    assert capsys.readouterr().out == "oarlock.compat.crewai.agent\n"
 
 
 def test_without_the_names(write: Write) -> None:
@@ -178,7 +178,7 @@ def test_tools_callbacks_and_an_async_kickoff() -> None:
 def test_many_inputs() -> None:
     with LoopbackEndpoint(lambda request: request.prompt.split("\n")[0].upper()) as endpoint:
         done = run("many_inputs.py", "boat", "oar", LLM_URL=endpoint.url, LLM_TOKEN="t")
-        assert lines(done) == ["version: 1.15.0", "NAME A BOAT", "NAME A OAR"]
+        assert lines(done) == ["version: 1.15.17", "NAME A BOAT", "NAME A OAR"]
 
 
 def test_a_refused_sign_in_is_caught_as_the_page_says() -> None:
@@ -186,3 +186,31 @@ def test_a_refused_sign_in_is_caught_as_the_page_says() -> None:
         done = run("many_inputs.py", "boat", LLM_URL=endpoint.url, LLM_TOKEN="expired")
         assert (done.returncode, done.stderr) == (3, "refused: AuthenticationError\n")
         assert len(endpoint.requests) == 1
+
+
+AGENT = "from crewai import Agent\nagent = Agent(role='Poet', goal='Rhyme', backstory='')\n"
+
+
+def test_the_llm_of_agents_without_one(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    script = write(f"{AGENT}print(agent.llm)\n")
+    for before in (None, "mistral/m"):
+        if before:
+            monkeypatch.setenv("MODEL", before)
+        else:
+            monkeypatch.delenv("MODEL", raising=False)
+        run_script(script, llm="openai/gpt-4o")
+        assert capsys.readouterr().out == "LLM('openai/gpt-4o', base_url='https://api.openai.com/v1')\n"
+        assert os.environ.get("MODEL") == before
+
+
+def test_no_llm_at_all(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("MODEL", "MODEL_NAME", "OPENAI_MODEL_NAME"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(ConfigurationError, match="Agent 'Poet' has no LLM") as caught:
+        run_script(write(f"{AGENT}agent.kickoff('A line')\n"))
+    assert caught.value.__notes__ == [
+        "Or name one for all agents without: oarlock run --llm PROVIDER/MODEL, or MODEL=..."
+    ]

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+from oarlock.agents.left_out import not_in_oarlock
 from oarlock.agents.located import Located
 from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
 from oarlock.contract.llm import BaseLLM
@@ -71,9 +72,7 @@ class _Shape:
         given, config = self._with_config(given)
         for name in given.keys() & self.later.keys():
             if given[name] not in (self.later[name], None):
-                raise ConfigurationError(
-                    f"{self.name}({name}={given[name]!r}) is not supported by this version of Oarlock yet."
-                )
+                raise ConfigurationError(not_in_oarlock(self.name, name, given[name]))
         rest = {name: value for name, value in given.items() if name not in self.later}
         if unknown := rest.keys() - self.known:
             raise misspelt(self.name, sorted(unknown), [*self.known, *self.later])

@@ -65,7 +65,11 @@ def run(
         list[str] | None, typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input of a crew file.")
     ] = None,
     llm: Annotated[
-        str | None, typer.Option(metavar="PROVIDER/MODEL", help="The LLM of a crew file, in place of those in it.")
+        str | None,
+        typer.Option(
+            metavar="PROVIDER/MODEL",
+            help="The LLM of a crew file, in place of those in it; of a script for CrewAI, of agents without one.",
+        ),
     ] = None,
     as_crewai: Annotated[
         bool, typer.Option("--as-crewai", help="Let `import crewai` mean Oarlock even if CrewAI is installed.")
@@ -82,7 +86,7 @@ def run(
     else:
         from oarlock.compat.scripts import run_script
 
-        run_script(file, context.args, as_crewai=as_crewai or None)
+        run_script(file, context.args, as_crewai=as_crewai or None, llm=llm)
 
 
 @app.command()

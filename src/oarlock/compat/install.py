@@ -41,7 +41,7 @@ def install_as_crewai(force: bool = False) -> bool:
         True
         >>> from crewai import Agent
         >>> Agent.__module__
-        'oarlock.agents.agent'
+        'oarlock.compat.crewai.agent'
         >>> uninstall()
     """
     with _lock:
@@ -65,7 +65,7 @@ def uninstall() -> None:
         if not _installed():
             return
         sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
-        for name in [name for name in sys.modules if _within(name, _NAME)]:
+        for name in [name for name in sys.modules if name.partition(".")[0] in {_NAME, *COMPANIONS}]:
             if sys.modules[name] is sys.modules.get(_HOME + name):
                 del sys.modules[name]
 
@@ -92,16 +92,16 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if _within(fullname, _NAME):
-            module = import_module(_HOME + fullname)
-            return spec_from_loader(fullname, _Alias(module), is_package=hasattr(module, "__path__"))
+        top = fullname.partition(".")[0]
+        if top == _NAME or (top in COMPANIONS and _is_ours_to_give(fullname, path)):
+            return spec_from_loader(fullname, _Alias(import_module(_HOME + fullname)), is_package=True)
         # `from crewai import Flow` asks the package for Flow and then, by the package's own name, for a submodule Flow.
-        ours = fullname.startswith(f"{_HOME}{_NAME}.")
-        if not ours and fullname not in COMPANIONS:
+        theirs = fullname.removeprefix(_HOME)
+        if theirs == fullname or theirs.partition(".")[0] not in {_NAME, *COMPANIONS}:
             return None
         spec = _found_by_others(fullname, path)
         if spec is None:
-            raise missing_module(fullname.removeprefix(_HOME), _names_beside(fullname) if ours else ())
+            raise missing_module(theirs, _names_beside(fullname))
         return spec
 
 
@@ -111,12 +111,20 @@ class _Alias(Loader):
     def __init__(self, module: ModuleType) -> None:
         self._module = module
         self._spec = module.__spec__
+        if not hasattr(module, "__path__"):
+            module.__path__ = []  # so that a missing name is asked of `_Finder`, which says what to do instead
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return self._module
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._spec  # the import system has just put the alias's in its place
+
+
+def _is_ours_to_give(name: str, path: Sequence[str] | None) -> bool:
+    """Return whether a companion of CrewAI, or a module in it, is not there itself."""
+    top = name.partition(".")[0]
+    return _found_by_others(name, path) is None if name == top else sys.modules.get(top) is sys.modules.get(_HOME + top)
 
 
 def _installed() -> bool:
@@ -141,7 +149,3 @@ def _found_by_others(name: str, path: Sequence[str] | None) -> ModuleSpec | None
 
 def _names_beside(fullname: str) -> list[str]:
     return list(getattr(sys.modules.get(fullname.rpartition(".")[0]), "__all__", ()))
-
-
-def _within(name: str, package: str) -> bool:
-    return name == package or name.startswith(f"{package}.")

@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from oarlock.agents.left_out import INSTEAD
 
 __all__ = ["COMPANIONS", "missing_module", "sentence"]
 
-COMPANIONS = frozenset({"crewai_tools"})
+COMPANIONS: Final = frozenset({"crewai_files", "crewai_tools"})
 """Packages beside CrewAI that its users import."""
 
-_TASKS = "split the work into tasks of a Crew"
-_MEMORY = "give an agent what it should know through a task's context or a tool"
+_FACTS: Final = INSTEAD["memory"]
+_FLOW: Final = "call crews from plain Python, or make the steps tasks of one Crew, with context and ConditionalTask"
+_RUN: Final = "runs are not kept; call kickoff again, or keep what tasks give with Task(callback=...)"
+_TELEMETRY: Final = "there is no telemetry to switch off"
+_TRIES: Final = "run the crew on your examples in a test of your own; see oarlock.testing"
+_TOOL: Final = "write a function and mark it with @tool from crewai.tools"
+_WIRE: Final = "subclass BaseLLM or HttpLLM, or give ChatLLM auth=, headers= and policies="
 
-_INSTEAD = {
-    "crewai_tools": "write a function and mark it with @tool from crewai.tools",
-    "Flow": _TASKS,
-    "flow": _TASKS,
-    "Knowledge": _MEMORY,
-    "knowledge": _MEMORY,
-    "Memory": _MEMORY,
-    "memory": _MEMORY,
+# By a part of the dotted name; the first part that is here decides.
+_INSTEAD: Final[Mapping[str, str]] = {
+    **INSTEAD,
+    "CheckpointConfig": INSTEAD["checkpoint"],
+    "Fingerprint": "every run and call has an id of its own: result.run_id, and current_call() in tools",
+    "Flow": _FLOW,
+    "Knowledge": _FACTS,
+    "LiteAgent": "use Agent(...).kickoff(prompt)",
+    "Memory": _FACTS,
+    "MCPServerAdapter": "give the agent functions that call the server's tools",
+    "PlanningConfig": INSTEAD["planning"],
+    "agent_adapters": "call the other framework's agent in a function marked with @tool",
+    "aggregate_raw_outputs": "a task's context shows it the answers before it",
+    "auth": _WIRE,
     "cli": "use the `oarlock` command",
-    "rag": _MEMORY,
-    "telemetry": "there is no telemetry to switch off",
+    "crewai_files": INSTEAD["multimodal"],
+    "crewai_tools": _TOOL,
+    "evaluation": _TRIES,
+    "fingerprint": "every run and call has an id of its own: result.run_id, and current_call() in tools",
+    "flow": _FLOW,
+    "i18n": "an agent's role, goal and backstory are all that is said of it; see oarlock.agents.prompts",
+    "interceptors": _WIRE,
+    "load_crew": "oarlock.project.load_crew reads a crew from one YAML file",
+    "planning_types": INSTEAD["planning"],
+    "plus_api": "there is no service behind Oarlock",
+    "prompts": "an agent's role, goal and backstory are all that is said of it; see oarlock.agents.prompts",
+    "providers": _WIRE,
+    "rag": _FACTS,
+    "replay": _RUN,
+    "reset_memories": "there is no memory to reset",
+    "security": "every run and call has an id of its own: result.run_id, and current_call() in tools",
+    "state": INSTEAD["checkpoint"],
+    "telemetry": _TELEMETRY,
+    "test": _TRIES,
+    "train": _TRIES,
+    "training": _TRIES,
 }
 
 

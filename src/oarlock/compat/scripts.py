@@ -15,7 +15,9 @@ from oarlock.contract.errors import ConfigurationError
 __all__ = ["run_script"]
 
 
-def run_script(path: str | os.PathLike[str], argv: Sequence[str] = (), as_crewai: bool | None = None) -> None:
+def run_script(
+    path: str | os.PathLike[str], argv: Sequence[str] = (), as_crewai: bool | None = None, llm: str | None = None
+) -> None:
     """Run a Python file as `python FILE ARGUMENTS...` does: as `__main__`, with its folder first on `sys.path`.
 
     Afterwards `sys.argv`, `sys.path`, `__main__`, CrewAI's names and the modules beside the script are as before.
@@ -24,6 +26,8 @@ def run_script(path: str | os.PathLike[str], argv: Sequence[str] = (), as_crewai
         path: the script.
         argv: its arguments.
         as_crewai: whether `import crewai` gives Oarlock. `None`: if CrewAI itself is not installed.
+        llm: the name of the LLM, such as `"openai/gpt-4o"`, of those of its `crewai` agents that have none; it is what the
+            environment variable `MODEL` is set to meanwhile. Those that have one keep it.
 
     Raises:
         ConfigurationError: there is no such file, or it is no Python file.
@@ -32,9 +36,15 @@ def run_script(path: str | os.PathLike[str], argv: Sequence[str] = (), as_crewai
     script = _checked(path)
     with ExitStack() as stack:
         stack.enter_context(_command_line(script, argv))
+        stack.enter_context(_model(llm))
         if as_crewai is not False:
             stack.enter_context(crewai_names(force=bool(as_crewai)))
-        runpy.run_path(str(script), run_name="__main__")
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except ConfigurationError as error:
+            if "has no LLM" in str(error):
+                error.add_note("Or name one for all agents without: oarlock run --llm PROVIDER/MODEL, or MODEL=...")
+            raise
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:
@@ -64,6 +74,23 @@ def _command_line(script: Path, argv: Sequence[str]) -> Iterator[None]:
     finally:
         sys.argv[:], sys.path[:] = arguments, search
         _forget(folder, modules)
+
+
+@contextmanager
+def _model(name: str | None) -> Iterator[None]:
+    """Name the LLM of agents without one, where CrewAI reads it."""
+    if name is None:
+        yield
+        return
+    before = os.environ.get("MODEL")
+    os.environ["MODEL"] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("MODEL", None)
+        else:
+            os.environ["MODEL"] = before
 
 
 def _forget(folder: Path, before: set[str]) -> None:

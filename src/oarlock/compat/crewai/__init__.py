@@ -1,4 +1,7 @@
-"""CrewAI's names, where CrewAI has them, for what Oarlock has. Each is Oarlock's own object under a second name."""
+"""CrewAI's names, where CrewAI has them, for what Oarlock has.
+
+Each is Oarlock's own object under a second name, or, where scripts count on more, a thin class derived from it.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,23 @@ if TYPE_CHECKING:
     from oarlock.compat.crewai.llms.base_llm import BaseLLM
     from oarlock.compat.crewai.process import Process
     from oarlock.compat.crewai.task import Task
+    from oarlock.compat.crewai.tasks.llm_guardrail import LLMGuardrail
     from oarlock.compat.crewai.tasks.task_output import TaskOutput
 
-__all__ = ["LLM", "Agent", "BaseLLM", "Crew", "CrewOutput", "Process", "Task", "TaskOutput", "__version__"]
+__all__ = [
+    "LLM",
+    "Agent",
+    "BaseLLM",
+    "Crew",
+    "CrewOutput",
+    "LLMGuardrail",
+    "Process",
+    "Task",
+    "TaskOutput",
+    "__version__",
+]
 
-__version__ = f"1.15.0+oarlock.{oarlock.__version__}"  # whose names these are, for scripts that compare versions
+__version__ = f"1.15.17+oarlock.{oarlock.__version__}"  # whose names these are, for scripts that compare versions
 
 _HOMES = {
     "Agent": "agent",
@@ -28,6 +43,7 @@ _HOMES = {
     "Crew": "crew",
     "CrewOutput": "crews.crew_output",
     "LLM": "llm",
+    "LLMGuardrail": "tasks.llm_guardrail",
     "Process": "process",
     "Task": "task",
     "TaskOutput": "tasks.task_output",

@@ -1,5 +1,54 @@
-"""`crewai.crew`."""
+"""`crewai.crew`: its `Crew`, which tells afterwards what its last run gave."""
 
-from oarlock.agents.crew import Crew
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import oarlock
+from oarlock.compat.crewai.utilities.llm_utils import with_llms
+from oarlock.compat.missing import sentence
+from oarlock.compat.settings import settled
 
 __all__ = ["Crew"]
+
+
+class Crew(oarlock.Crew):
+    """`oarlock.Crew`, and what scripts for CrewAI count on besides.
+
+    After a run its figures stand in `usage_metrics`, and each task's output in `task.output`. Both are those of the run that
+    ended last; what `kickoff` returns has them for each run by itself.
+
+    Raises:
+        ConfigurationError: see `oarlock.Crew`.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> from oarlock.compat.crewai import Task
+        >>> agent = oarlock.Agent(role="Poet", goal="Rhyme", llm=ScriptedLLM(["Row, row."]))
+        >>> crew = Crew(agents=[agent], tasks=[Task(description="A line", expected_output="A line")])
+        >>> crew.kickoff().raw, crew.tasks[0].output.raw, crew.usage_metrics.successful_requests
+        ('Row, row.', 'Row, row.', 1)
+    """
+
+    __slots__ = ("usage_metrics",)
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **with_llms("Crew", settled("Crew", given), "manager_llm"))
+        self.usage_metrics: oarlock.Usage | None = None
+
+    async def _run(self, *given: Any) -> Any:
+        result = await super()._run(*given)
+        if isinstance(result, oarlock.CrewOutput):  # `after_kickoff` may have put anything in its place
+            self.usage_metrics = result.usage_metrics
+            for task, output in zip(self.tasks, result.tasks_output, strict=False):
+                if hasattr(task, "output"):  # a task of `crewai`; one of `oarlock` itself keeps nothing
+                    task.output = output
+        return result
+
+    def copy(self) -> Crew:
+        """Return another crew of the same agents and tasks. Runs change neither, so that there is seldom need for one."""
+        return dataclasses.replace(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(sentence(f"crewai.Crew.{name}"))

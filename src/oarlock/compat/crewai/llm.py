@@ -31,6 +31,17 @@ _OPTIONS: Final = frozenset(
     {"frequency_penalty", "logit_bias", "logprobs", "n", "presence_penalty", "reasoning_effort", "seed", "top_logprobs"}
     | {"top_p"}
 )
+# Names that their providers alone give their models; CrewAI sends a model without a provider by them, too.
+_OWN_NAMES: Final = {
+    "chatgpt-": "openai",
+    "claude-": "anthropic",
+    "gemini-": "gemini",
+    "gpt-": "openai",
+    "o1": "openai",
+    "o3": "openai",
+    "o4": "openai",
+}
+_ANYBODYS: Final = "gpt-oss"  # OpenAI's models with open weights are served by everybody but OpenAI
 # What needs no doing here: a crew streams where it is asked to, and there is no LiteLLM to steer.
 _DROPPED: Final = frozenset({"additional_drop_params", "drop_params", "is_litellm", "stream"})
 
@@ -38,7 +49,8 @@ _DROPPED: Final = frozenset({"additional_drop_params", "drop_params", "is_litell
 class LLM(oarlock.LLM):
     """`oarlock.LLM` with CrewAI's arguments: `LLM(model="openai/gpt-4o", temperature=0.2, top_p=0.9)`.
 
-    `model` must name its provider, or `provider` or `base_url` must be given; nothing is guessed by a model's name.
+    `model` must name its provider, unless `provider` or `base_url` is given or the name is a provider's own, as `gpt-4o`,
+    `claude-sonnet-4-5` and `gemini-2.5-flash` are. A name that says nothing of its provider is refused.
 
     Raises:
         ConfigurationError: an argument that does not exist, or one that asks for what is not here.
@@ -63,7 +75,7 @@ class LLM(oarlock.LLM):
 def _settled(model: Any, theirs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the model and the settings as Oarlock names them."""
     given = {name: value for name, value in theirs.items() if value is not None and name not in _DROPPED}
-    model = _named(model, given.pop("provider", None))
+    model = _named(model, given.pop("provider", None), bool(given.get("base_url") or given.get("api_base")))
     if given.pop("callbacks", None):
         raise ConfigurationError("LLM: callbacks are not in Oarlock: use crew.kickoff(on_event=...) or a policy.")
     if isinstance(given.get("response_format"), type):
@@ -80,11 +92,14 @@ def _settled(model: Any, theirs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return model, {**settings, "options": options} if options else settings
 
 
-def _named(model: Any, provider: Any) -> Any:
+def _named(model: Any, provider: Any, has_address: bool) -> Any:
     """Return the model with the name that Oarlock has for its provider."""
     if not isinstance(model, str):
         return model
     if isinstance(provider, str) and provider and not model.startswith(f"{provider}/"):
         model = f"{provider}/{model}"
     first, slash, rest = model.partition("/")
+    if not slash and not has_address and not model.startswith(_ANYBODYS):
+        own = next((provider for start, provider in _OWN_NAMES.items() if model.startswith(start)), None)
+        return f"{own}/{model}" if own else model
     return f"{_OURS[first]}/{rest}" if slash and first in _OURS and first not in PRESETS else model

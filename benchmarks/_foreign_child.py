@@ -1,0 +1,185 @@
+"""Runs one script for `foreign_scripts.py`, in a process and a working folder of its own.
+
+    python _foreign_child.py SCRIPT ENDPOINT RESULT [--real] [--stand-ins]
+
+`crewai` is Oarlock (with `--real`, what is installed). All models are the scripted one at ENDPOINT on 127.0.0.1, whatever
+provider a script names; nothing else on the network is there.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import dataclasses
+import json
+import os
+import runpy
+import socket
+import sys
+import traceback
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+refused: list[str] = []
+
+
+class NetworkOffError(OSError):
+    """A script wanted to reach something outside this machine."""
+
+
+def in_fork(arguments: list[str], folder: str, environment: dict[str, str], typed: str) -> None:
+    """Do what `main` does in a process that has been forked with everything imported, which takes a tenth of the time."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+    Path(typed).write_text("\n" * 200, encoding="utf-8")  # a human who accepts everything
+    os.dup2(os.open(typed, os.O_RDONLY), 0)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(1, 2)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  multiprocessing has closed it
+    sys.argv = ["", *arguments]
+    main()
+
+
+def main() -> None:
+    script, endpoint, result = sys.argv[1:4]
+    options = sys.argv[4:]
+    _switch_network_off()
+    if "--real" not in options:
+        _put_oarlock_in_place(endpoint, "--stand-ins" in options)
+    sys.argv[1:] = []
+    error: BaseException | None = None
+    try:
+        _run(Path(script))
+    except SystemExit as end:
+        error = end if end.code else None
+    except BaseException as problem:
+        error = problem
+    Path(result).write_text(json.dumps({"error": error and _described(error), "refused": refused}), encoding="utf-8")
+    sys.stdout.flush()
+    os._exit(0)  # threads that a script has left do not keep us
+
+
+def _run(script: Path) -> None:
+    if script.stat().st_size and "__main__" not in script.read_text(encoding="utf-8") and script.name == "main.py":
+        runpy.run_path(str(script), run_name="main")["run"]()
+        return
+    code = compile(script.read_bytes(), str(script), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    sys.modules["__main__"] = module = ModuleType("__main__")
+    module.__file__ = str(script)
+    _execute(code, vars(module))
+
+
+def _execute(code: CodeType, names: dict[str, Any]) -> None:
+    made = eval(code, names)
+    if made is not None:  # an `await` outside a function, as notebooks allow it
+        asyncio.run(made)
+
+
+def _described(error: BaseException) -> dict[str, Any]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return {
+        "type": type(error).__name__,
+        "family": [cls.__name__ for cls in type(error).__mro__],
+        "message": str(error)[:2000],
+        "module": getattr(error, "name", None) if isinstance(error, ImportError) else None,
+        "traceback": "".join(traceback.format_exception(error))[-6000:],
+        "file": frames[-1].filename if frames else "",
+    }
+
+
+def _switch_network_off() -> None:
+    resolve = socket.getaddrinfo
+
+    def only_here(host: Any, *args: Any, **options: Any) -> Any:
+        if str(host) in ("127.0.0.1", "localhost", "::1", "None"):
+            return resolve(host, *args, **options)
+        refused.append(str(host))
+        raise NetworkOffError(f"the network is off: {host}")
+
+    socket.getaddrinfo = only_here
+
+
+def _put_oarlock_in_place(endpoint: str, stand_ins: bool) -> None:
+    from oarlock.compat import install_as_crewai
+    from oarlock.llms import http
+    from oarlock.llms.presets import PRESETS
+
+    http.make_transport = lambda *args, **options: Redirected(endpoint)  # type: ignore[assignment]
+    for preset in PRESETS.values():
+        for variable in preset.key_variables:
+            os.environ.setdefault(variable, "scripted")
+        for variable in preset.url_variables[:1] if not preset.base_url else ():
+            os.environ.setdefault(variable, "https://resource.example.com")
+    install_as_crewai(force=True)
+    _redirect_requests(endpoint)
+    if stand_ins:
+        sys.meta_path.insert(0, StandIns())
+
+
+class Redirected:
+    """Sends what is meant for any provider to the scripted model."""
+
+    def __init__(self, endpoint: str) -> None:
+        from oarlock.transport import make_transport
+
+        self._transport = make_transport()
+        self._url = f"{endpoint}/chat/completions"
+
+    def __getattr__(self, verb: str) -> Any:
+        method = getattr(self._transport, verb)
+        return lambda *request: method(*(dataclasses.replace(one, url=self._url) for one in request))
+
+
+def _redirect_requests(endpoint: str) -> None:
+    """Send the chat requests of scripts with an LLM of their own to the scripted model, too."""
+    from requests import adapters
+
+    send = adapters.HTTPAdapter.send
+
+    def redirected(self: Any, request: Any, **options: Any) -> Any:
+        if request.body and b"messages" in (request.body if isinstance(request.body, bytes) else request.body.encode()):
+            request.url = f"{endpoint}/chat/completions"
+        return send(self, request, **options)
+
+    adapters.HTTPAdapter.send = redirected  # type: ignore[method-assign]
+
+
+class StandIns:
+    """Lets `from crewai_tools import AnyTool` give a tool that answers at once, where Oarlock has none of that name."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, self, is_package=True) if name == "crewai_tools" else None
+
+    def create_module(self, spec: Any) -> ModuleType:
+        module = ModuleType(spec.name)
+        module.__getattr__ = self._tool  # type: ignore[method-assign]
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing more."""
+
+    def _tool(self, name: str) -> Any:
+        from importlib import import_module
+
+        from oarlock import tool
+
+        try:
+            return getattr(import_module("oarlock.compat.crewai_tools"), name)
+        except (ImportError, AttributeError):
+            if not name.endswith(("Tool", "Tools")):
+                raise AttributeError(name) from None
+
+        def look(query: str = "") -> str:
+            """Look something up."""
+            return f"A scripted result for {query}."
+
+        return lambda *args, **options: tool(name)(look)
+
+
+if __name__ == "__main__":
+    main()
