@@ -1,4 +1,4 @@
-.PHONY: check lint format lock test
+.PHONY: check lint format interop lock test
 
 # What CI runs: everything below but `format` and `lock`.
 check: lint test
@@ -11,6 +11,13 @@ lint:
 
 test:
 	uv run pytest
+
+# Oarlock's LLMs inside the real CrewAI, LangChain, pydantic-ai and OpenAI Agents SDK. They do not agree on versions of
+# what they need, so there are two environments, made and kept by uv outside of this folder.
+INTEROP = uv run --isolated --no-project --with-editable . --with-requirements
+interop:
+	$(INTEROP) tests/interop/crewai.txt pytest -o addopts=-ra -o filterwarnings=default -m interop tests/interop
+	$(INTEROP) tests/interop/others.txt pytest -o addopts=-ra -o filterwarnings=default -m interop tests/interop
 
 format:
 	uv run ruff check --fix

@@ -29,10 +29,14 @@ PUBLIC_MODULES = [
     "oarlock.testing.faults",
     "oarlock.compat",
 ]
+ADAPTERS = {  # need the frameworks that they are for: see tests/interop
+    f"oarlock.compat.interop.{name}"
+    for name in ("crewai", "langchain", "openai_agents", "openai_client", "pydantic_ai")
+}
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages([str(SOURCE)], "oarlock.")
-    if not module.name.startswith("oarlock.compat.crewai")
+    if not module.name.startswith("oarlock.compat.crewai") and module.name not in ADAPTERS
 )
 
 

@@ -134,6 +134,18 @@ def test_settings_go_into_the_body():
     assert (second.json["temperature"], second.json["max_tokens"], second.json["stop"]) == (0, 1, ["END", "X"])
 
 
+def test_options_of_one_request_win_over_the_llms_own():
+    with LoopbackEndpoint(["ok", "ok"]) as endpoint:
+        llm = ChatLLM("m", endpoint.url, options={"top_p": 0.9, "seed": 7})
+        asked = Request(messages=[{"role": "user", "content": "Hi"}], options={"top_p": 0.1, "tool_choice": "required"})
+        llm.complete(asked)
+        llm.call("Hi")
+        first, second = endpoint.requests
+    assert (first.json["top_p"], first.json["seed"], first.json["tool_choice"]) == (0.1, 7, "required")
+    assert (second.json["top_p"], second.json["seed"]) == (0.9, 7)
+    assert "tool_choice" not in second.json
+
+
 @pytest.mark.parametrize(
     ("auth", "check"),
     [

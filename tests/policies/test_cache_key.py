@@ -38,6 +38,7 @@ requests = st.builds(
     temperature=st.none() | st.floats(0, 2),
     max_tokens=st.none() | st.integers(1, 1000),
     json_schema=st.none() | objects,
+    options=st.none() | objects,
 )
 
 
@@ -88,7 +89,7 @@ def test_what_looks_alike_has_another_key(one: Any, other: Any) -> None:
 
 def test_every_field_is_in_the_key_or_known_not_to_matter() -> None:
     """A new field of `Request` belongs into one list or the other."""
-    counted = {"messages", "tools", "stop", "temperature", "max_tokens", "json_schema", "extras"}
+    counted = {"messages", "tools", "stop", "temperature", "max_tokens", "json_schema", "extras", "options"}
     apart = {"available_functions"}  # then nothing is kept, where the LLM runs them itself
     no_matter = {"callbacks", "deadline", "timeout", "attempt", "idempotency_key", "retried", "deltas", "observers"}
     no_matter |= {"charges", "places"}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from oarlock.contract.llm import BaseLLM
     from oarlock.contract.policy import Policy
 
-__all__ = ["check_order", "ready_kinds", "remarks"]
+__all__ = ["check_order", "ready_kinds", "remarks", "retries"]
 
 # What it means when a ready policy (first) stands outside another (second) against their ranks. They are named by their
 # classes' names, since the policies are a layer above this one.
@@ -63,7 +63,7 @@ def check_order(policies: Sequence[Policy]) -> None:
                 f"{outer!r} stands outside {inner!r}, and there must be one retry loop only, or attempts would multiply: "
                 "leave one of them out."
             )
-        retrying = next((llm for llm in _others(inner) if _retries(llm)), None)
+        retrying = next((llm for llm in _others(inner) if retries(llm)), None)
         if retrying is not None:
             raise ConfigurationError(
                 f"{outer!r} stands outside {inner!r}, whose {retrying.model!r} retries too, so attempts would multiply: "
@@ -93,5 +93,6 @@ def _others(policy: object) -> Iterator[BaseLLM]:
         yield from policy.all_llms()  # type: ignore[attr-defined]
 
 
-def _retries(llm: BaseLLM) -> bool:
-    return any("Retry" in ready_kinds(policy) or any(map(_retries, _others(policy))) for policy in llm.policies)
+def retries(llm: BaseLLM) -> bool:
+    """Return whether an LLM asks again by itself when a call fails."""
+    return any("Retry" in ready_kinds(policy) or any(map(retries, _others(policy))) for policy in llm.policies)

@@ -53,6 +53,8 @@ class Request:
         available_functions: the tools' functions by name, guarded, for an LLM that runs tools itself.
         callbacks: handed through to a `call()` that takes them.
         extras: further arguments for a `call()` that names them, such as `from_task`, `from_agent`.
+        options: further fields of the body for an LLM that speaks OpenAI's chat format, such as `{"tool_choice": "required"}`;
+            they win over its own `options`.
         deadline: a `Runtime.now()` at which the whole call, with its waits and attempts, is given up.
         timeout: seconds for this attempt, where shorter than the LLM's own.
         attempt: counts from 1.
@@ -73,6 +75,7 @@ class Request:
     available_functions: Mapping[str, Callable[..., Any]] | None = field(default=None, repr=False)
     callbacks: Sequence[Any] | None = field(default=None, repr=False)
     extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    options: Mapping[str, Any] | None = field(default=None, repr=False)
     deadline: float | None = None
     timeout: float | None = None
     attempt: int = 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from oarlock.contract.endings import refuses_schemas
 from oarlock.contract.errors import BadRequestError, ConnectionFailedError, TruncatedStream
 from oarlock.contract.http import HttpRequest, HttpResponse
@@ -56,7 +59,10 @@ class ChatLLM(HttpLLM):
 
     def encode(self, request: Request) -> bytes:
         return encode(
-            self._completed(request), model=self.model, stream=request.deltas is not None, options=self.options
+            self._completed(request),
+            model=self.model,
+            stream=request.deltas is not None,
+            options=self._options(request),
         )
 
     def decode(self, response: HttpResponse) -> Reply:
@@ -72,6 +78,9 @@ class ChatLLM(HttpLLM):
             temperature=self.temperature if request.temperature is None else request.temperature,
             max_tokens=self.max_tokens if request.max_tokens is None else request.max_tokens,
         )
+
+    def _options(self, request: Request) -> Mapping[str, Any]:
+        return {**self.options, **request.options} if request.options else self.options
 
     def _url(self) -> str:
         return self.base_url if self.base_url.endswith(_PATH) else self.base_url + _PATH

@@ -130,7 +130,7 @@ class LLM(ChatLLM):
             self._completed(request),
             model=self.model,
             stream=request.deltas is not None,
-            options=self.options,
+            options=self._options(request),
             max_tokens_name=self._preset.max_tokens_name,
         )
 

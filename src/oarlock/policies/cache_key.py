@@ -43,6 +43,7 @@ def _question(request: Request) -> dict[str, Any]:
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
         "json_schema": request.json_schema,
+        "options": request.options,
         "extras": {name: value for name, value in request.extras.items() if name not in _FOR_INFORMATION},
     }
 
