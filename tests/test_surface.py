@@ -21,6 +21,7 @@ SOURCE = Path(oarlock.__file__).parent
 PUBLIC_MODULES = [
     "oarlock",
     "oarlock.auth",
+    "oarlock.durable",
     "oarlock.errors",
     "oarlock.policies",
     "oarlock.project",

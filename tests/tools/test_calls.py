@@ -317,14 +317,15 @@ def test_each_call_is_one_step() -> None:
     steps = []
 
     class Recording(type(BLOCKING)):  # type: ignore[misc]
-        async def step(self, kind: str, name: str, job: Any) -> Any:
-            steps.append((kind, name))
+        async def step(self, kind: str, name: str, job: Any, key: str = "", on_resume: str = "retry") -> Any:
+            steps.append((kind, name, key, on_resume))
             return await job()
 
     runtime = Recording()
     for name in ("add", "__class__"):
-        runtime.run(run_tool(runtime, tools_by_name([add]), ToolCall(id="1", name=name, arguments='{"a": 1}')))
-    assert steps == [("tool", "add"), ("tool", "unknown")]
+        call = ToolCall(id="1", name=name, arguments='{"a": 1}')
+        runtime.run(run_tool(runtime, tools_by_name([add]), call, idempotency_key="r:1:1:0"))
+    assert steps == [("tool", "add", "r:1:1:0", "fail"), ("tool", "unknown", "", "retry")]
 
 
 async def _many(runtime: Runtime) -> list[ToolAnswer]:

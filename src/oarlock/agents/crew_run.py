@@ -14,7 +14,7 @@ from oarlock.agents.inputs import fill
 from oarlock.agents.outputs import CrewOutput, TaskOutput
 from oarlock.agents.prompts import joined
 from oarlock.agents.run import Assignment, execute, within
-from oarlock.agents.work import call_back
+from oarlock.agents.work import consult, notify
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event, RunFailed, RunFinished, RunStarted, TaskSkipped
@@ -26,7 +26,24 @@ if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
     from oarlock.policies import Budget
 
-__all__ = ["run_crew", "run_with_hooks"]
+__all__ = ["Resumable", "run_crew", "run_with_hooks"]
+
+Listener = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumable:
+    """What a durable run has beside its inputs.
+
+    Attributes:
+        run_id: its own, rather than a new one.
+        watch: makes of whoever listens one who hears nothing twice.
+        clock: for events: that of the run stands still between steps.
+    """
+
+    run_id: str
+    watch: Callable[[Listener | None], Listener | None]
+    clock: Callable[[], float]
 
 
 async def run_crew(
@@ -34,18 +51,23 @@ async def run_crew(
     crew: Crew,
     inputs: Mapping[str, Any] | None,
     on_event: Callable[[Event], None] | None,
+    *,
     user: Any = None,
+    resumable: Resumable | None = None,
 ) -> CrewOutput:
     """Run a crew's tasks: one after the other, and side by side where they are asynchronous."""
     given, budgets = _checked_inputs(inputs), dict[int, "Budget"]()
     assignments = [crew.assignment(task, given, budgets) for task in crew.tasks]
     run = _Run(runtime=runtime, crew=crew, order=Order(crew.tasks), assignments=assignments)
-    run_id, started = runtime.new_id(), runtime.now()
+    run_id, started = runtime.new_id() if resumable is None else resumable.run_id, runtime.now()
     user = current_call().user if user is None else user
     watcher = listener(crew.verbose, _loud_roles(crew, given), on_event)
     place = {"run_id": run_id, "task_id": None, "span_id": run_id, "parent_id": current_call().span_id}
+    clock = runtime.time
+    if resumable is not None:
+        watcher, clock = resumable.watch(watcher), resumable.clock
     with (
-        scope(listener=watcher, clock=runtime.time, user=user, tool_store=ToolStore(), **place),
+        scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place),
         within(crew.budget and crew.budget.fresh()),
     ):
         tell(RunStarted, tasks=len(assignments), crew=crew.name)
@@ -70,16 +92,18 @@ async def run_with_hooks(
     crew: Crew,
     inputs: Mapping[str, Any] | None,
     on_event: Callable[[Event], None] | None,
+    *,
     user: Any = None,
+    resumable: Resumable | None = None,
 ) -> CrewOutput:
     """Run a crew between its functions for before and after; one that returns `None` changes nothing."""
     given: Any = dict(_checked_inputs(inputs))
-    for callback in crew.before_kickoff_callbacks:
-        changed = await call_back(runtime, callback, given)
+    for number, callback in enumerate(crew.before_kickoff_callbacks):
+        changed = await consult(runtime, f"0:before:{number}", callback, given)
         given = given if changed is None else changed
-    result: Any = await run_crew(runtime, crew, given, on_event, user)
-    for callback in crew.after_kickoff_callbacks:
-        changed = await call_back(runtime, callback, result)
+    result: Any = await run_crew(runtime, crew, given, on_event, user=user, resumable=resumable)
+    for number, callback in enumerate(crew.after_kickoff_callbacks):
+        changed = await consult(runtime, f"0:after:{number}", callback, result)
         result = result if changed is None else changed
     return result  # type: ignore[no-any-return]
 
@@ -106,7 +130,7 @@ class _Run:
         """Do one task, unless its condition is not met."""
         assignment = self.assignments[position]
         condition = condition_of(assignment.task)
-        if condition is not None and not await call_back(self.runtime, condition, self.outputs[position - 1]):
+        if condition is not None and not await self._is_met(condition, position):
             self.outputs[position] = _skipped(assignment, position + 1)
             return
         seen = [self.outputs[earlier] for earlier in self.order.seen_by(position)]
@@ -114,7 +138,11 @@ class _Run:
         output = await execute(self.runtime, assignment, context, position + 1)
         self.outputs[position] = output
         if self.crew.task_callback:
-            await call_back(self.runtime, self.crew.task_callback, output)
+            await notify(self.runtime, f"{position + 1}:told", self.crew.task_callback, output)
+
+    async def _is_met(self, condition: Callable[..., object], position: int) -> bool:
+        said = await consult(self.runtime, f"{position + 1}:condition", condition, self.outputs[position - 1])
+        return bool(said)
 
     def result(self, run_id: str) -> CrewOutput:
         """Return what the run gave."""

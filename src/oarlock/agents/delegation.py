@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from oarlock.agents.prompts import COWORKERS, FROM_COWORKER
 from oarlock.agents.run import Assignment, execute_piece
@@ -93,6 +93,7 @@ class _HandOver(BaseTool, abstract=True):
     coworkers: Mapping[str, Assignment]
     question: bool = False
     cache_function = False  # whoever asks again wants it done again
+    is_part_of_run: ClassVar[bool] = True
 
     def __init__(self, **fields: Any) -> None:
         super().__init__(**fields)
@@ -118,7 +119,8 @@ class _HandOver(BaseTool, abstract=True):
         deadline = current_call().deadline if deadline is None else deadline
         with scope(attempt=1, deadline=deadline, idempotency_key=None, stop=(), retried=False, apart=True):
             try:
-                return await execute_piece(runtime, piece, arguments["context"], idempotency_key or runtime.new_id())
+                key = (idempotency_key or runtime.new_id()).removeprefix(f"{current_call().run_id}:")
+                return await execute_piece(runtime, piece, arguments["context"], key)
             except StepsExhaustedError as error:
                 if self.team.is_exhausted:
                     raise

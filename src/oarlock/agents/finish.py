@@ -15,7 +15,7 @@ from oarlock.agents.human import Asker, ask, asker_of
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import MARKDOWN, REJECTED
 from oarlock.agents.structured import Read, Structure, strict
-from oarlock.agents.work import call_back
+from oarlock.agents.work import notify
 from oarlock.contract.context import tell
 from oarlock.contract.errors import GuardrailError, OutputError, StepsExhaustedError
 from oarlock.contract.events import AnswerRejected, GuardrailChecked
@@ -78,7 +78,11 @@ class Finish:
         while True:
             output, reason = await self._checked(work, await self._structured(work, output))
             if reason is None:
-                reason = await ask(work.runtime, self.asker, output) if self.asker else None
+                reason = (
+                    await ask(work.runtime, f"{work.key}:{work.calls}:human", self.asker, output)
+                    if self.asker
+                    else None
+                )
                 if not reason:
                     break
                 rounds += 1
@@ -95,7 +99,7 @@ class Finish:
             work.max_iter = work.calls + turns  # each try has as many turns as the first
             output = dataclasses.replace(output, raw=await again(work), pydantic=None, json_dict=None)
         if self.place is not None:
-            await call_back(work.runtime, write, self.place, _as_file(output), work.runtime.new_id())
+            await notify(work.runtime, f"{work.key}:file", write, self.place, _as_file(output), work.runtime.new_id())
         return output
 
     async def _structured(self, work: Work, output: TaskOutput) -> TaskOutput:
@@ -110,9 +114,9 @@ class Finish:
 
     async def _checked(self, work: Work, output: TaskOutput) -> tuple[TaskOutput, str | None]:
         """Return the output as the guardrails have left it, and why one refused it."""
-        for guardrail in self.guardrails:
+        for number, guardrail in enumerate(self.guardrails):
             output = dataclasses.replace(output, usage=work.usage)
-            verdict = await judge(work, guardrail, output)
+            verdict = await judge(work, guardrail, output, number)
             why = "" if verdict.passed else verdict.reason
             tell(GuardrailChecked, guardrail=name_of(guardrail), passed=verdict.passed, reason=why)
             if not verdict.passed:

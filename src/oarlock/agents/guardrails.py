@@ -13,7 +13,7 @@ from oarlock.agents.definitions import check_llm, text
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import JUDGE, JUDGE_AGAIN
 from oarlock.agents.structured import find
-from oarlock.agents.work import Work, call_back
+from oarlock.agents.work import Work, consult
 from oarlock.contract.errors import ConfigurationError, GuardrailError
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Usage
@@ -121,8 +121,8 @@ def name_of(guardrail: Guardrail) -> str:
     return getattr(guardrail, "__name__", repr(guardrail))
 
 
-async def judge(work: Work, guardrail: Guardrail, output: TaskOutput) -> Verdict:
-    """Return what a guardrail says of an answer. What a function raises ends the run.
+async def judge(work: Work, guardrail: Guardrail, output: TaskOutput, number: int = 0) -> Verdict:
+    """Return what the guardrail of this number says of an answer. What a function raises ends the run.
 
     Raises:
         ConfigurationError: a function did not return `(bool, value)`.
@@ -133,7 +133,7 @@ async def judge(work: Work, guardrail: Guardrail, output: TaskOutput) -> Verdict
         return await _judged_by_llm(work, guardrail, work.llm, output)
     if isinstance(guardrail, LLMGuardrail):
         return await _judged_by_llm(work, guardrail.description, guardrail.llm, output)
-    said = await call_back(work.runtime, guardrail, output)
+    said = await consult(work.runtime, f"{work.key}:{work.calls}:guardrail:{number}", guardrail, output)
     if isinstance(said, tuple | list) and len(said) == 2 and isinstance(said[0], bool):
         return Verdict(*said)
     raise ConfigurationError(

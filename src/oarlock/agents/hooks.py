@@ -213,7 +213,8 @@ class HooksAtWork:
         return await self._step(work, "after_llm_call", job) or reply
 
     async def _step(self, work: Work, name: str, job: Callable[[], Any]) -> Reply | None:
-        said: Said = await work.runtime.step("hook", name, job)  # what hooks do need not be the same in a replay
+        key = f"{work.key}:{work.calls}:{name}"
+        said: Said = await work.runtime.step("hook", name, job, key)  # what hooks do need not be the same in a replay
         if said.messages is not None:
             work.messages[:] = [message.copy() for message in said.messages]
         return said.reply

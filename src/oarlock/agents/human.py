@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.terminal import ONE_AT_A_TIME, is_terminal, shown
-from oarlock.agents.work import call_back
+from oarlock.agents.work import call_back, name_of
 from oarlock.contract.context import tell
 from oarlock.contract.errors import ConfigurationError, OutputError
 from oarlock.contract.events import HumanAnswered, HumanAsked
-from oarlock.runtime import Runtime, ThreadPool
+from oarlock.runtime import Job, Runtime, ThreadPool
 
 if TYPE_CHECKING:
     from oarlock.agents.outputs import TaskOutput
@@ -40,8 +41,8 @@ def asker_of(owner: str, hook: Asker | None) -> Asker:
     return ask_on_terminal
 
 
-async def ask(runtime: Runtime, asker: Asker, output: TaskOutput) -> str:
-    """Return what a human wants changed, empty for nothing.
+async def ask(runtime: Runtime, key: str, asker: Asker, output: TaskOutput) -> str:
+    """Return what a human wants changed, empty for nothing, as a step of the run.
 
     Raises:
         ConfigurationError: a hook returned something else.
@@ -50,10 +51,10 @@ async def ask(runtime: Runtime, asker: Asker, output: TaskOutput) -> str:
     tell(HumanAsked, answer=output.raw)
     began = runtime.now()
     if asker is ask_on_terminal:
-        said = await runtime.invoke(ask_on_terminal, None, output, pool=_TERMINAL)
+        job: Job[Any] = functools.partial(runtime.invoke, ask_on_terminal, None, output, pool=_TERMINAL)
     else:
-        said = await call_back(runtime, asker, output)
-    changes = _changes(said)
+        job = functools.partial(call_back, runtime, asker, output)
+    changes = _changes(await runtime.step("callback", name_of(asker), job, key))
     tell(HumanAnswered, seconds=runtime.now() - began, said=changes)
     return changes
 

@@ -20,7 +20,7 @@ from oarlock.agents.native import run_native
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import react_prompt, system_prompt, task_prompt
 from oarlock.agents.react import run_react
-from oarlock.agents.work import Work, call_back
+from oarlock.agents.work import Work, notify
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import BadRequestError, ConfigurationError, ContextWindowExceededError, EmptyReply
 from oarlock.contract.events import TaskFailed, TaskFinished, TaskStarted
@@ -164,7 +164,7 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
         output = dataclasses.replace(output, usage=sum((usage for _, usage in assignment.spent), Usage()))
         tell(TaskFinished, seconds=runtime.now() - started, answer=output.raw, usage=output.usage)
         if task.callback:
-            await call_back(runtime, task.callback, output)
+            await notify(runtime, f"{number}:done", task.callback, output)
     return output
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oarlock.agents.hooks import HooksAtWork
     from oarlock.tools import BaseTool
 
-__all__ = ["Work", "call_back"]
+__all__ = ["Work", "call_back", "consult", "name_of", "notify"]
 
 _log = logging.getLogger("oarlock.agents")
 _CALLBACKS = ThreadPool(16, "oarlock-callback")
@@ -50,6 +50,7 @@ class Work:
         extras: further arguments for a `call()` that names them.
         usage: what it has cost so far.
         calls: model calls so far.
+        told: how many times the step callbacks were called.
     """
 
     runtime: Runtime
@@ -66,6 +67,7 @@ class Work:
     extras: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     calls: int = 0
+    told: int = 0
 
     @property
     def turns_left(self) -> int:
@@ -112,8 +114,10 @@ class Work:
 
     async def send(self, request: Request) -> Reply:
         """Ask the model, as one step of the run."""
-        job = functools.partial(self.llm.handle_request, self.runtime, request)
-        reply = with_usage(await self.runtime.step("model", self.llm.model, job), request)
+        run_id = current_call().run_id
+        key = None if run_id is None else f"{run_id}:{self.key}:{self.calls}"
+        job = functools.partial(self.llm.handle_request, self.runtime, request.replace(idempotency_key=key))
+        reply = with_usage(await self.runtime.step("model", self.llm.model, job, key or ""), request)
         self.usage += reply.usage
         return reply
 
@@ -137,8 +141,9 @@ class Work:
         return answer
 
     async def _stepped(self, step: AgentAction | AgentFinish) -> None:
-        for callback in self.step_callbacks:
-            await call_back(self.runtime, callback, step)
+        self.told += 1
+        for number, callback in enumerate(self.step_callbacks):
+            await notify(self.runtime, f"{self.key}:step:{self.told}:{number}", callback, step)
 
 
 async def call_back(runtime: Runtime, function: Callable[..., Any], *args: Any) -> Any:
@@ -146,3 +151,23 @@ async def call_back(runtime: Runtime, function: Callable[..., Any], *args: Any) 
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         return await runtime.invoke(None, function, *args)
     return await runtime.invoke(function, None, *args, pool=_CALLBACKS)
+
+
+async def notify(runtime: Runtime, key: str, function: Callable[..., Any], *args: Any) -> None:
+    """Call a user's callback as a step of the run, so that a run that is driven again does not call it again."""
+
+    async def job() -> None:
+        await call_back(runtime, function, *args)
+
+    await runtime.step("callback", name_of(function), job, key)
+
+
+async def consult(runtime: Runtime, key: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a user's function as a step of the run, so that a run that is driven again goes by what it said then."""
+    job = functools.partial(call_back, runtime, function, *args)
+    return await runtime.step("callback", name_of(function), job, key)
+
+
+def name_of(function: object) -> str:
+    """Return what to call a user's function."""
+    return getattr(function, "__name__", type(function).__name__)

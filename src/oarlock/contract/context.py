@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from oarlock.contract.events import Event
     from oarlock.contract.policy import Policy
 
-__all__ = ["CurrentCall", "current_call", "emit", "enter_budget", "leave_budget", "scope", "tell"]
+__all__ = ["CurrentCall", "current_call", "emit", "enter_budget", "entered", "leave_budget", "scope", "tell"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,22 @@ class scope:  # noqa: N801  used like a function
         call = _replaced(_current.get(), self._facts)
         self._token = _current.set(call)
         return call
+
+    def __exit__(self, *error: object) -> None:
+        _current.reset(self._token)
+
+
+class entered:  # noqa: N801  used like a function
+    """Run a block in the context of another call, as for work that goes on in another thread."""
+
+    __slots__ = ("_call", "_token")
+
+    def __init__(self, call: CurrentCall) -> None:
+        self._call = call
+
+    def __enter__(self) -> CurrentCall:
+        self._token = _current.set(self._call)
+        return self._call
 
     def __exit__(self, *error: object) -> None:
         _current.reset(self._token)

@@ -26,7 +26,12 @@ OarlockError
 ├── OutputError                   an answer has not the structure that was asked for, or no file took it: .text .errors
 ├── BudgetExceededError
 ├── CallVetoedError (ValueError)  a hook of the user's own does not allow a model call
-└── StepsExhaustedError           a run went on longer than its limit of turns or tool calls
+├── StepsExhaustedError           a run went on longer than its limit of turns or tool calls
+└── RunError                      a durable run cannot go on: .run_id
+    ├── RunChangedError           its inputs or its crew are not those that it began with
+    ├── RunCancelledError         somebody cancelled it
+    ├── EffectUnknownError        it was cut off while a tool ran, and nobody knows whether that has done its work
+    └── RunStoreError             the database of the runs cannot be reached, or takes no more
 
 The builtin in brackets is a second base, so that `except ValueError` and the like keep working.
 """
@@ -51,6 +56,7 @@ __all__ = [
     "ConnectionFailedError",
     "ContentFilterError",
     "ContextWindowExceededError",
+    "EffectUnknownError",
     "EmptyReply",
     "GuardrailError",
     "LLMError",
@@ -63,6 +69,10 @@ __all__ = [
     "RefusalError",
     "ReplyTooLarge",
     "ResponseFormatError",
+    "RunCancelledError",
+    "RunChangedError",
+    "RunError",
+    "RunStoreError",
     "ServerError",
     "StepsExhaustedError",
     "ToolError",
@@ -260,6 +270,30 @@ class CallVetoedError(OarlockError, ValueError):
 
 class StepsExhaustedError(OarlockError):
     """A run reached its limit of turns or tool calls without an answer."""
+
+
+class RunError(OarlockError):
+    """A durable run cannot go on here; `.run_id` says which, where it is known."""
+
+    def __init__(self, message: str = "", *, run_id: str = "") -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class RunChangedError(RunError):
+    """A run's inputs or crew are not those that it began with."""
+
+
+class RunCancelledError(RunError):
+    """A run was cancelled."""
+
+
+class EffectUnknownError(RunError):
+    """A run was cut off while a tool ran, and nobody knows whether that tool has done its work."""
+
+
+class RunStoreError(RunError):
+    """The database of the runs cannot be reached, or takes no more."""
 
 
 def misspelt(what: str, names: Iterable[str], known: Iterable[str]) -> ConfigurationError:

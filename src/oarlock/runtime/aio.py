@@ -59,7 +59,7 @@ class AsyncRuntime(SystemClock):
                 task.exception()  # counts as seen: only the first failure is raised, and asyncio logs no other
         return [task.result() for task in tasks]
 
-    def step(self, kind: str, name: str, job: Job[T]) -> Awaitable[T]:
+    def step(self, kind: str, name: str, job: Job[T], key: str = "", on_resume: str = "retry") -> Awaitable[T]:
         return job()
 
 

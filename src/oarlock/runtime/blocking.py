@@ -94,7 +94,7 @@ class BlockingRuntime(SystemClock):
 
         return self.run(whole())
 
-    async def step(self, kind: str, name: str, job: Job[T]) -> T:
+    async def step(self, kind: str, name: str, job: Job[T], key: str = "", on_resume: str = "retry") -> T:
         return await job()
 
 

@@ -60,5 +60,13 @@ class Runtime(Protocol):
     async def gather(self, *jobs: Job[T]) -> list[T]:
         """Run jobs side by side; return their results in order, or raise the first failure once all have ended."""
 
-    def step(self, kind: str, name: str, job: Job[T]) -> Awaitable[T]:
-        """Run one step that a durable engine may record and replay, such as a model call or a tool call."""
+    def step(self, kind: str, name: str, job: Job[T], key: str = "", on_resume: str = "retry") -> Awaitable[T]:
+        """Run one step that a durable engine may record and replay, such as a model call or a tool call.
+
+        Args:
+            kind: `"model"`, `"tool"`, `"hook"` or `"callback"`.
+            name: of the model, the tool or the function, for people.
+            job: does it.
+            key: tells it from all other steps of its run, the same whenever the run is driven again; `""`: never recorded.
+            on_resume: what to do where nobody knows whether it has happened: `"retry"`, `"skip"` or `"fail"`.
+        """

@@ -144,7 +144,7 @@ class VirtualRuntime:
             outcomes = strand.scheduler.run_nested(strand, work)
         return [outcome.result() for outcome in outcomes]
 
-    async def step(self, kind: str, name: str, job: Job[T]) -> T:
+    async def step(self, kind: str, name: str, job: Job[T], key: str = "", on_resume: str = "retry") -> T:
         return await job()
 
     def _strand(self) -> Strand | None:

@@ -35,9 +35,14 @@ _SETTINGS = frozenset(
         "dangerous",
         "max_usage_count",
         "cache_function",
+        "idempotent",
+        "on_resume",
     }
 )
-_METHODS = frozenset({"run", "arun", "handle", "validate", "schema", "arguments", "function_name", "by_name"})
+_ON_RESUME = ("retry", "skip", "fail")
+_METHODS = frozenset(
+    {"run", "arun", "handle", "validate", "schema", "arguments", "function_name", "by_name", "resume_policy"}
+)
 
 # Blocking tools of async runs share these threads. A tool that itself holds one and starts an async run of its own must
 # not wait for another one of the same, or 64 of them would wait for each other: its tools have threads without a bound.
@@ -67,6 +72,10 @@ class BaseTool:
             calls are refused in words.
         cache_function: `(arguments, result) -> bool`: whether an equal call later in the same run gets this result without
             running the tool. `True`: always; `False`: never, whatever the agent's `cache` says. Failures are never kept.
+        idempotent: running it twice does no more than running it once, as for one that only reads.
+        on_resume: what a durable run does that was cut off while the tool ran, so that nobody knows whether it did anything:
+            `"retry"`; `"skip"`, and tell the model so; or `"fail"`. Default: `"retry"` if it is `idempotent` or takes an
+            `idempotency_key`, else `"fail"`.
 
     Raises:
         ToolError: a subclass that writes neither method, or that a model cannot be told about.
@@ -90,7 +99,10 @@ class BaseTool:
     dangerous: bool = False
     max_usage_count: int | None = None
     cache_function: Callable[..., Any] | bool | None = None
+    idempotent: bool = False
+    on_resume: str | None = None
 
+    is_part_of_run: ClassVar[bool] = False  # true for a tool that works through the run's own model and tool calls
     _oarlock_fields: ClassVar[Fields] = Fields(names=_SETTINGS)
     _oarlock_around: Mapping[str, Any] = {}
     _oarlock_run_is_async: ClassVar[bool] = False
@@ -187,6 +199,20 @@ class BaseTool:
         if known is None or known["function"] != function:  # its name and description may be changed at any time
             known = self.__dict__["_oarlock_schema"] = {"type": "function", "function": function}
         return known
+
+    @property
+    def resume_policy(self) -> str:
+        """What a durable run does that was cut off while the tool ran: `"retry"`, `"skip"` or `"fail"`.
+
+        Raises:
+            ToolError: `on_resume` is something else.
+        """
+        chosen: object = self.on_resume
+        if chosen is None:
+            return "retry" if self.idempotent or self.arguments.wants_key else "fail"
+        if chosen not in _ON_RESUME:
+            raise ToolError(f"The tool {self.function_name!r}: on_resume must be one of {_ON_RESUME}, not {chosen!r}.")
+        return str(chosen)
 
     @property
     def arguments(self) -> Arguments:

@@ -20,7 +20,7 @@ from oarlock.contract.errors import OarlockError, ToolError
 from oarlock.contract.events import ToolFinished, ToolStarted
 from oarlock.contract.reply import ToolCall
 from oarlock.contract.secret import scrub
-from oarlock.runtime import Runtime
+from oarlock.runtime import Job, Runtime
 from oarlock.tools.answers import ToolAnswer
 from oarlock.tools.approval import approved
 from oarlock.tools.arguments import as_json, parse_arguments
@@ -86,9 +86,21 @@ async def run_tool(
     job = functools.partial(
         answer, runtime, tool, name, read, deadline=deadline, idempotency_key=idempotency_key, hooks=hooks
     )
+    if tool.is_part_of_run:  # what it does is made of steps
+        step: Callable[[Job[ToolAnswer]], Awaitable[ToolAnswer]] = _as_it_is
+    else:
+        step = functools.partial(_step, runtime, name, idempotency_key or "", tool.resume_policy)
     if tool.max_usage_count is None:
-        return await runtime.step("tool", name, job)
-    return await counted(tool, lambda allowed: runtime.step("tool", name, functools.partial(job, allowed=allowed)))
+        return await step(job)
+    return await counted(tool, lambda allowed: step(functools.partial(job, allowed=allowed)))
+
+
+def _as_it_is(job: Job[ToolAnswer]) -> Awaitable[ToolAnswer]:
+    return job()
+
+
+def _step(runtime: Runtime, name: str, key: str, on_resume: str, job: Job[ToolAnswer]) -> Awaitable[ToolAnswer]:
+    return runtime.step("tool", name, job, key, on_resume)
 
 
 async def answer(

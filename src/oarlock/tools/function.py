@@ -42,6 +42,8 @@ class FunctionTool(BaseTool, Generic[P, R]):
         dangerous: bool = False,
         max_usage_count: int | None = None,
         cache_function: Callable[..., Any] | bool | None = None,
+        idempotent: bool = False,
+        on_resume: str | None = None,
     ) -> None:
         plain: Any = func.func if isinstance(func, functools.partial) else func
         self.func = func
@@ -52,6 +54,8 @@ class FunctionTool(BaseTool, Generic[P, R]):
         self.dangerous = dangerous
         self.max_usage_count = max_usage_count
         self.cache_function = cache_function
+        self.idempotent = idempotent
+        self.on_resume = on_resume
         signature = check_signature(func, self._who)
         if args_schema is None:
             check_parameters(signature, self._who)
@@ -97,6 +101,8 @@ def tool(
     dangerous: bool = False,
     max_usage_count: int | None = None,
     cache_function: Callable[..., Any] | bool | None = None,
+    idempotent: bool = False,
+    on_resume: str | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     name: Any = None,
@@ -108,6 +114,8 @@ def tool(
     dangerous: bool = False,
     max_usage_count: int | None = None,
     cache_function: Callable[..., Any] | bool | None = None,
+    idempotent: bool = False,
+    on_resume: str | None = None,
 ) -> Any:
     """Make a tool of a function, plain or `async`; its type hints and docstring tell the model what it takes.
 
@@ -120,6 +128,8 @@ def tool(
         dangerous: each call that a model makes needs an approval; see `BaseTool`, here and for the next two.
         max_usage_count: how often models may run it in one run.
         cache_function: whether an equal call later in the same run gets the same result without running it.
+        idempotent: running it twice does no more than running it once; see `BaseTool`, here and for the next one.
+        on_resume: `"retry"`, `"skip"` or `"fail"`: for a durable run that was cut off while the tool ran.
 
     Raises:
         ToolError: no description, or parameters that a model cannot give by name (`*args`, `**kwargs`).
@@ -143,6 +153,8 @@ def tool(
             dangerous=dangerous,
             max_usage_count=max_usage_count,
             cache_function=cache_function,
+            idempotent=idempotent,
+            on_resume=on_resume,
         )
     return _make(name)
 

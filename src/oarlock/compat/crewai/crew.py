@@ -37,8 +37,9 @@ class Crew(oarlock.Crew):
         super().__init__(*args, **with_llms("Crew", settled("Crew", given), "manager_llm"))
         self.usage_metrics: oarlock.Usage | None = None
 
-    async def _run(self, *given: Any) -> Any:
-        result = await super()._run(*given)
+    async def run(self, *given: Any) -> Any:
+        """Run it, and keep what it gave."""
+        result = await super().run(*given)
         if isinstance(result, oarlock.CrewOutput):  # `after_kickoff` may have put anything in its place
             self.usage_metrics = result.usage_metrics
             for task, output in zip(self.tasks, result.tasks_output, strict=False):

@@ -1,0 +1,275 @@
+"""DBOS as the engine: an embedded library that keeps runs in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import dbos
+from dbos import DBOS, SetWorkflowAttributes, SetWorkflowID
+from dbos import error as dbos_error
+from sqlalchemy.exc import SQLAlchemyError
+
+from oarlock.contract.errors import ConfigurationError, RunCancelledError, RunError
+from oarlock.durable.address import Address
+from oarlock.durable.dbos_serializer import JsonSerializer, Sealer
+from oarlock.durable.dbos_store import APPLICATION, SCHEMA_NAME, WORKFLOW, DbosStore, migrate, translated
+from oarlock.durable.liveness import GRACE, liveness, new_executor
+from oarlock.durable.port import Entry, RunInfo, Runner, State
+from oarlock.durable.runtime import RunInterrupted
+from oarlock.durable.spec import SCHEMA
+
+__all__ = ["DbosEngine", "DbosJournal"]
+
+_POLL: Final = 0.2  # seconds between two looks at a queue, or at a run that is driven elsewhere
+
+
+class DbosJournal:
+    """The steps of one run. DBOS numbers steps in the order in which they begin, and finds them by their numbers.
+
+    Runs find theirs by name, as side by side that order differs each time. So numbers that are taken are drawn first, and
+    left alone: a number without a record is that of a step that was cut off.
+    """
+
+    def __init__(self, store: DbosStore, run_id: str, facts: Mapping[str, Any], *, is_new: bool) -> None:
+        self.run_id = run_id
+        self.facts = facts
+        self._store = store
+        self._is_new = is_new
+        self._lock = threading.Lock()  # DBOS's counter is not made for threads
+
+    def entries(self) -> Sequence[Entry]:
+        if self._is_new:
+            return ()
+        found = self._store.entries(self.run_id)
+        for _ in range(found[-1].position if found else 0):
+            DBOS.reserve_step()
+        return found
+
+    def write(self, name: str, act: Callable[[], Any]) -> Any:
+        with _failures(self._store.shown, self.run_id):
+            with self._lock:
+                place = DBOS.reserve_step()
+            return place.run({"name": name}, act)
+
+    async def awrite(self, name: str, act: Callable[[], Awaitable[Any]]) -> Any:
+        with _failures(self._store.shown, self.run_id):
+            place = DBOS.reserve_step()
+            return await place.run_async({"name": name}, act)
+
+
+@contextmanager
+def _failures(shown: str, run_id: str) -> Any:
+    try:
+        with translated(shown):
+            yield
+    except dbos_error.DBOSWorkflowCancelledError:
+        raise RunCancelledError(f"Run {run_id!r} was cancelled.", run_id=run_id) from None
+    except dbos_error.DBOSWorkflowConflictIDError:
+        raise RunError(f"Run {run_id!r} is driven by another process now.", run_id=run_id) from None
+    except RunError as error:
+        error.run_id = run_id
+        raise
+
+
+class DbosEngine:
+    """Drives runs of one database in this process. DBOS can be there once a process, and so can this.
+
+    Args:
+        address: the database.
+        runner: drives a run.
+        queues: those to take runs from, with how many at once; `None` for as many as there are.
+        sealer: makes what is written unreadable without the key.
+
+    Raises:
+        ConfigurationError: there is a DBOS in this process already.
+        RunStoreError: the database cannot be reached.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        runner: Runner,
+        queues: Mapping[str, int | None] | None = None,
+        sealer: Sealer | None = None,
+    ) -> None:
+        if _Current.engine is not None:
+            raise ConfigurationError("There can be one database of runs at a time in a process.")
+        migrate(address)
+        self.address = address
+        self.executor = new_executor()
+        self._own_queue = f"here.{self.executor}"
+        self._runner = runner
+        self._started: dict[str, Mapping[str, Any]] = {}
+        self._driven: set[str] = set()
+        self.store = DbosStore(address, sealer)
+        self._alive = liveness(address, self.executor)
+        _Current.engine = self
+        try:
+            self._launch({self._own_queue: None, **(queues or {})}, sealer)
+        except BaseException:
+            self.close()
+            raise
+
+    def _launch(self, queues: Mapping[str, int | None], sealer: Sealer | None) -> None:
+        config: dbos.DBOSConfig = {
+            "name": APPLICATION,
+            "system_database_url": self.address.url,
+            "dbos_system_schema": SCHEMA_NAME,
+            "application_version": SCHEMA,
+            "executor_id": self.executor,
+            "serializer": JsonSerializer(sealer),
+            "run_migrations": False,
+            "log_level": "WARNING",
+            "notification_listener_polling_interval_sec": _POLL,
+        }
+        with translated(self.address.shown):
+            DBOS(config=config)
+            DBOS.listen_queues(list(queues))
+            DBOS.launch()
+            for name, most in queues.items():
+                if name != self._own_queue:  # that one is made when it is needed
+                    self._register(name, most)
+
+    def _register(self, queue: str, most: int | None) -> None:
+        DBOS.register_queue(queue, worker_concurrency=most, polling_interval_sec=_POLL, on_conflict="always_update")
+
+    def start(self, run_id: str, spec: Any, facts: Mapping[str, Any]) -> Callable[[], Any]:
+        self._started[run_id] = facts
+        with translated(self.address.shown), SetWorkflowID(run_id), SetWorkflowAttributes(dict(facts)):
+            handle = DBOS.start_workflow(_run, spec)
+        return lambda: self._end_of(run_id, handle)
+
+    async def astart(self, run_id: str, spec: Any, facts: Mapping[str, Any]) -> Any:
+        self._started[run_id] = facts
+        with translated(self.address.shown):
+            with SetWorkflowID(run_id), SetWorkflowAttributes(dict(facts)):
+                handle = await DBOS.start_workflow_async(_arun, spec)
+            with _ended(run_id):
+                return await handle.get_result(polling_interval_sec=_POLL)
+
+    def take_over(self, info: RunInfo) -> Callable[[], Any]:
+        if DBOS.retrieve_queue(self._own_queue) is None:
+            self._register(self._own_queue, None)
+        self.store.resume(info.run_id, self._own_queue)
+        return lambda: self.await_end(info.run_id)
+
+    def again(self, run_id: str) -> Callable[[], Any]:
+        if DBOS.retrieve_queue(self._own_queue) is None:
+            self._register(self._own_queue, None)
+        self.store.again(run_id, self._own_queue)
+        return lambda: self.await_end(run_id)
+
+    def await_end(self, run_id: str) -> Any:
+        with translated(self.address.shown):
+            return self._end_of(run_id, DBOS.retrieve_workflow(run_id))
+
+    def _end_of(self, run_id: str, handle: dbos.WorkflowHandle[Any]) -> Any:
+        with _ended(run_id):
+            return handle.get_result(polling_interval_sec=_POLL)
+
+    def driven(self) -> set[str]:
+        return self._driven | self._started.keys()
+
+    def is_left(self, info: RunInfo) -> bool:
+        if info.state is State.waiting:
+            return True
+        if info.state is State.queued:
+            queue = info.queue or ""
+            return queue.startswith("here.") and self._is_gone(queue.removeprefix("here."))
+        if info.executor == self.executor:
+            return info.run_id not in self.driven()
+        return self._is_gone(info.executor or "")
+
+    def _is_gone(self, executor: str) -> bool:
+        """Return whether a process has ended; one that has only lost its connection gets time to make it again."""
+        if executor == self.executor or self._alive.is_alive(executor):
+            return False
+        if self.address.file is None:
+            threading.Event().wait(GRACE)
+            return not self._alive.is_alive(executor)
+        return True
+
+    def close(self) -> None:
+        DBOS.destroy()
+        _Current.engine = None
+        self.store.close()
+        self._alive.close()
+
+    # What DBOS calls.
+
+    def journal(self, run_id: str) -> DbosJournal:
+        """Return the journal of a run that is to be driven now."""
+        facts = self._started.pop(run_id, None)
+        is_new = facts is not None
+        if facts is None:
+            info = self.store.look(run_id, content=False)
+            facts = {} if info is None else info.facts
+        return DbosJournal(self.store, run_id, facts, is_new=is_new)
+
+    def drive(self, run_id: str, spec: Any) -> Any:
+        """Drive a run, blocking."""
+        self._driven.add(run_id)
+        try:
+            with _unrecorded(run_id):
+                return self._runner(self.journal(run_id), spec)
+        finally:
+            self._driven.discard(run_id)
+
+    async def adrive(self, run_id: str, spec: Any) -> Any:
+        """Drive a run on the running event loop."""
+        self._driven.add(run_id)
+        try:
+            with _unrecorded(run_id):
+                return await self._runner.drive(self.journal(run_id), spec)
+        finally:
+            self._driven.discard(run_id)
+
+
+class _Current:
+    """The engine of this process. DBOS keeps one instance and one registry of functions a process, in module variables."""
+
+    engine: DbosEngine | None = None
+
+
+def _engine() -> DbosEngine:
+    assert _Current.engine is not None, "DBOS runs without us"
+    return _Current.engine
+
+
+@DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
+def _run(spec: Any) -> Any:
+    run_id = DBOS.workflow_id
+    assert run_id is not None, "inside of a run"
+    return _engine().drive(run_id, spec)
+
+
+@DBOS.workflow(name=f"{WORKFLOW}.async", max_recovery_attempts=None)
+async def _arun(spec: Any) -> Any:
+    run_id = DBOS.workflow_id
+    assert run_id is not None, "inside of a run"
+    return await _engine().adrive(run_id, spec)
+
+
+@contextmanager
+def _unrecorded(run_id: str) -> Any:
+    """Let errors of the database end the work on a run, and not the run: it goes on when the database does."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise RunInterrupted(RunError(str(error), run_id=run_id)) from error
+
+
+@contextmanager
+def _ended(run_id: str) -> Any:
+    """Raise what ended a run as ours."""
+    try:
+        yield
+    except RunInterrupted as interruption:
+        raise interruption.error from None
+    except dbos_error.DBOSAwaitedWorkflowCancelledError:
+        raise RunCancelledError(
+            f"Run {run_id!r} was cancelled. `oarlock runs resume {run_id}` lets it go on.", run_id=run_id
+        ) from None

@@ -1,0 +1,131 @@
+"""Driving one run of a crew, for whatever engine, in both colours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from oarlock.agents.crew_run import Resumable
+from oarlock.contract.context import CurrentCall, current_call, entered
+from oarlock.contract.errors import RunError
+from oarlock.contract.events import Event
+from oarlock.durable.codec import to_json
+from oarlock.durable.port import Entry, Journal
+from oarlock.durable.runtime import DurableRuntime, RunInterrupted
+from oarlock.durable.spec import Spec, models_of
+
+if TYPE_CHECKING:
+    from oarlock.agents.crew import Crew
+
+__all__ = ["Bound", "CrewRunner"]
+
+_log = logging.getLogger("oarlock.durable")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Bound:
+    """A crew of the running program, and what else a run of it needs that is not in the database.
+
+    Attributes:
+        crew: the crew.
+        user: on whose behalf the run happens.
+        on_event: who listens.
+        call: the context that it was begun in.
+        runtime: that drives it, once it does.
+    """
+
+    crew: Crew
+    user: Any = None
+    on_event: Callable[[Event], None] | None = None
+    call: CurrentCall = field(default_factory=current_call)
+    runtime: DurableRuntime | None = None
+
+
+class CrewRunner:
+    """Drives runs of the crews that it finds.
+
+    Args:
+        find: returns the crew for a run, or raises `RunError`.
+    """
+
+    def __init__(self, find: Callable[[str, Spec], Bound]) -> None:
+        self._find = find
+
+    def __call__(self, journal: Journal, spec: Any) -> Any:
+        """Drive a run, blocking."""
+        from oarlock.runtime.blocking import BLOCKING
+
+        entries = list(journal.entries())
+        for mark in _new_marks(journal.facts, entries):
+            journal.write(mark, lambda: None)
+            entries.append(Entry(position=0, name=mark))
+        bound, runtime, work = self._begun(journal, spec, entries, is_async=False)
+        with entered(bound.call):
+            try:
+                result = BLOCKING.run(work)
+            except Exception:
+                _raise_interruption(runtime)
+                raise
+        return to_json(result, "The crew's output")
+
+    async def drive(self, journal: Journal, spec: Any) -> Any:
+        """Drive a run on the running event loop."""
+        entries = list(journal.entries())
+        for mark in _new_marks(journal.facts, entries):
+            await journal.awrite(mark, _nothing)
+            entries.append(Entry(position=0, name=mark))
+        bound, runtime, work = self._begun(journal, spec, entries, is_async=True)
+        with entered(bound.call):
+            try:
+                result = await work
+            except Exception:
+                _raise_interruption(runtime)
+                raise
+        return to_json(result, "The crew's output")
+
+    def _begun(self, journal: Journal, kept: Any, entries: list[Entry], *, is_async: bool) -> tuple[Bound, Any, Any]:
+        spec = Spec.from_json(kept)
+        bound = self._find(journal.run_id, spec)
+        runtime = bound.runtime = DurableRuntime(
+            _inner(is_async=is_async), journal, entries, models_of(bound.crew), is_async=is_async
+        )
+        if entries:
+            _log.info("Run %r goes on after %d recorded steps", journal.run_id, len(entries))
+        resumable = Resumable(
+            run_id=journal.run_id, watch=runtime.listening.around, clock=_inner(is_async=is_async).time
+        )
+        work = bound.crew.run(runtime, spec.inputs, bound.user, bound.on_event, resumable)
+        return bound, runtime, work
+
+
+def _inner(*, is_async: bool) -> Any:
+    if is_async:
+        from oarlock.runtime.aio import ASYNC
+
+        return ASYNC
+    from oarlock.runtime.blocking import BLOCKING
+
+    return BLOCKING
+
+
+def _new_marks(facts: Mapping[str, Any], entries: list[Entry]) -> list[str]:
+    """Return the marks that somebody set for this run and that its log does not have yet."""
+    known = {entry.name for entry in entries}
+    return [mark for mark in facts.get("marks", ()) if mark not in known]
+
+
+def _raise_interruption(runtime: DurableRuntime) -> None:
+    """Let a run end without an outcome if that is what happened, whatever error a user's code made of it."""
+    if runtime.stopped is not None:
+        raise runtime.stopped
+
+
+async def _nothing() -> None:
+    return None
+
+
+def interrupted(run_id: str, error: Exception) -> RunInterrupted:
+    """Return what ends the work on a run without an outcome."""
+    return RunInterrupted(error if isinstance(error, RunError) else RunError(str(error), run_id=run_id))

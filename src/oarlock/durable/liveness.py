@@ -1,0 +1,178 @@
+"""Which processes that drive runs still live: each holds a lock that goes with it, however it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from typing import Any, Final, Protocol
+
+from oarlock.contract.errors import ConfigurationError
+from oarlock.durable.address import Address
+
+__all__ = ["GRACE", "Liveness", "liveness", "new_executor"]
+
+_log = logging.getLogger("oarlock.durable")
+_CLASS: Final = 0x0A41  # of our advisory locks in PostgreSQL
+_LOOK: Final = 1.0  # seconds between two looks at one's own lock, which a lost connection takes away
+GRACE: Final = 4.0  # seconds after which a lock that is still missing is one of a process that has ended
+
+
+class Liveness(Protocol):
+    """One's own sign of life, and a look at that of others."""
+
+    def is_alive(self, executor: str) -> bool:
+        """Return whether a process holds its lock. One that has just lost its connection may not, for a few seconds."""
+
+    def close(self) -> None:
+        """Give up one's own."""
+
+
+def new_executor() -> str:
+    """Return the name of this process among those that drive runs, never the same twice."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)[1:]}"
+
+
+def liveness(address: Address, executor: str | None) -> Liveness:
+    """Return the one for a database.
+
+    Args:
+        address: the database.
+        executor: this process; `None` to look only.
+    """
+    return (
+        PostgresLiveness(address.url, executor)
+        if address.file is None
+        else FileLiveness(f"{address.file}-alive", executor)
+    )
+
+
+def _number(executor: str) -> int | None:
+    try:
+        return int(executor.rpartition("-")[2], 16) & 0x7FFFFFFF
+    except ValueError:
+        return None
+
+
+class FileLiveness:
+    """Locks on single bytes of a file beside an SQLite database; the system frees them when a process ends."""
+
+    _open: Final[dict[tuple[int, str], int]] = {}  # closing any one descriptor of a file frees all locks of the process
+
+    def __init__(self, path: str, executor: str | None) -> None:
+        try:
+            import fcntl
+        except ImportError:  # pragma: no cover  Windows
+            raise ConfigurationError(
+                "Durable runs in SQLite need the file locks of a POSIX system; use postgresql://."
+            ) from None
+        self._fcntl = fcntl
+        key = (os.getpid(), path)
+        if key not in self._open:
+            self._open[key] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = self._open[key]
+        self._own = executor
+        if executor is not None:
+            self._lock(executor)
+
+    def _lock(self, executor: str) -> bool:
+        number = _number(executor)
+        if number is None:
+            return True
+        try:
+            self._fcntl.lockf(self._file, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB, 1, number)
+        except OSError:
+            return False
+        return True
+
+    def is_alive(self, executor: str) -> bool:
+        """Return whether a process holds its lock."""
+        if executor == self._own:
+            return True
+        if not self._lock(executor):
+            return True
+        self._unlock(executor)
+        return False
+
+    def _unlock(self, executor: str) -> None:
+        number = _number(executor)
+        if number is not None:
+            self._fcntl.lockf(self._file, self._fcntl.LOCK_UN, 1, number)
+
+    def close(self) -> None:
+        """Give up one's own."""
+        if self._own is not None:
+            self._unlock(self._own)
+
+
+class PostgresLiveness:
+    """Advisory locks on connections of their own; the server frees them when the connection ends.
+
+    A connection that was lost is not a death: it is made again, with its lock, within seconds. Whoever sees a lock missing
+    looks again after that before they believe it.
+    """
+
+    def __init__(self, url: str, executor: str | None) -> None:
+        import psycopg
+
+        self._psycopg = psycopg
+        self._url = url
+        self._own = executor
+        self._stop = threading.Event()
+        self._guard = threading.Lock()
+        self._connection: Any = None
+        self._connected()
+        if executor is not None:
+            threading.Thread(target=self._keep, name="oarlock-alive", daemon=True).start()
+
+    def _connected(self) -> Any:
+        if self._connection is None or self._connection.closed:
+            connection = self._psycopg.connect(
+                self._url,
+                autocommit=True,
+                application_name="oarlock-alive",
+                connect_timeout=5,
+                # A host that vanishes must be noticed by the server, and a server by us, in some ten seconds.
+                keepalives_idle=4,
+                keepalives_interval=2,
+                keepalives_count=3,
+                options="-c tcp_keepalives_idle=4 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
+            )
+            if self._own is not None:
+                connection.execute("select pg_try_advisory_lock(%s, %s)", (_CLASS, _number(self._own)))
+            self._connection = connection
+        return self._connection
+
+    def _keep(self) -> None:
+        while not self._stop.wait(_LOOK):
+            try:
+                with self._guard:
+                    self._connected().execute("select 1")
+            except self._psycopg.Error as error:
+                _log.warning("The connection that shows this process to be alive was lost: %s", type(error).__name__)
+
+    def is_alive(self, executor: str) -> bool:
+        """Return whether a process holds its lock; yes, if the database cannot be asked."""
+        number = _number(executor)
+        if executor == self._own:
+            return True
+        if number is None:
+            return False
+        try:
+            with self._guard:
+                found = self._connected().execute(
+                    "select 1 from pg_locks where locktype = 'advisory' and classid = %s and objid = %s and granted",
+                    (_CLASS, number),
+                )
+                return found.fetchone() is not None
+        except self._psycopg.Error:
+            return True
+
+    def close(self) -> None:
+        """Give up one's own."""
+        self._stop.set()
+        with self._guard:
+            if self._connection is not None:
+                self._connection.close()
