@@ -17,7 +17,7 @@ from oarlock.contract.explaining import explained, own_code
 from oarlock.contract.functions import converse
 from oarlock.contract.messages import as_messages
 from oarlock.contract.order import check_order
-from oarlock.contract.parameters import accepted, parameters
+from oarlock.contract.parameters import accepted, names_of, parameters
 from oarlock.contract.policy import Handler, Policy, compose, in_default_order
 from oarlock.contract.recursion import counted
 from oarlock.contract.reply import Delta, Reply
@@ -143,6 +143,16 @@ class BaseLLM(ABC):
     def supports_json_schema(self) -> bool:
         """Return whether `Request.json_schema` binds the answer. Where not, the answer is checked, and asked for again."""
         return False
+
+    def supports_option(self, name: str) -> bool:
+        """Return whether a setting of one request reaches the model: `temperature`, `max_tokens`, or one of its `options`.
+
+        A `call()` takes those that it has parameters for; a `complete()` is taken to read the first two.
+        """
+        doors = self._written & {"call", "acall"}
+        if not doors or self._written & {"complete", "acomplete"}:
+            return name in ("temperature", "max_tokens")
+        return all(name in names_of(getattr(self, door))[0] for door in doors)
 
     def get_context_window_size(self) -> int:
         """Return how many tokens fit into prompt and answer together; 8192 unless a subclass knows better."""

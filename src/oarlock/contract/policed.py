@@ -71,6 +71,9 @@ class PolicedLLM(BaseLLM):
     def supports_json_schema(self) -> bool:
         return self.inner.supports_json_schema()
 
+    def supports_option(self, name: str) -> bool:
+        return self.inner.supports_option(name)
+
     def get_context_window_size(self) -> int:
         return self.inner.get_context_window_size()
 

@@ -54,7 +54,7 @@ class Request:
         callbacks: handed through to a `call()` that takes them.
         extras: further arguments for a `call()` that names them, such as `from_task`, `from_agent`.
         options: further fields of the body for an LLM that speaks OpenAI's chat format, such as `{"tool_choice": "required"}`;
-            they win over its own `options`.
+            they win over its own `options`. A `call()` gets those that it has parameters for; see `BaseLLM.supports_option`.
         deadline: a `Runtime.now()` at which the whole call, with its waits and attempts, is given up.
         timeout: seconds for this attempt, where shorter than the LLM's own.
         attempt: counts from 1.

@@ -47,6 +47,9 @@ class ChatLLM(HttpLLM):
     def supports_json_schema(self) -> bool:
         return self._json_schema is not False and not self._refused_a_schema
 
+    def supports_option(self, name: str) -> bool:
+        return super().supports_option(name) if self._written else True  # the endpoint refuses what it does not know
+
     async def _respond(self, runtime: Runtime, request: Request) -> Reply:
         try:
             return await super()._respond(runtime, request)

@@ -127,6 +127,9 @@ class LocalLLM(BaseLLM):
     def supports_json_schema(self) -> bool:
         return True
 
+    def supports_option(self, name: str) -> bool:
+        return super().supports_option(name) if self._written else True  # llama.cpp's server part reads OpenAI's fields
+
     def get_context_window_size(self) -> int:
         return self._settings.context_window
 
@@ -171,6 +174,7 @@ class LocalLLM(BaseLLM):
         options: dict[str, Any] = {"return_progress": True}
         if self.seed is not None:
             options["seed"] = self.seed
+        options |= request.options or {}
         return encode(completed, model=self.model, stream=True, options=options)
 
     def _loaded(self) -> Engine:
