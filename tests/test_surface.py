@@ -25,6 +25,7 @@ PUBLIC_MODULES = [
     "oarlock.errors",
     "oarlock.policies",
     "oarlock.project",
+    "oarlock.serve",
     "oarlock.tools",
     "oarlock.testing",
     "oarlock.testing.faults",

@@ -192,6 +192,74 @@ def doctor(  # noqa: PLR0917  typer gives them by name
     run_doctor(target, given, timeout=timeout, as_json=as_json, debug=debug or _debug)
 
 
+@app.command()
+def serve(  # noqa: PLR0917  typer gives them by name
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=]MODULE:LLM|PROVIDER/MODEL", help="What to serve. NAME is what clients ask for."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=TARGET", help="The same; may be given several times.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; others than this machine's need keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
+    api_key: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]env:VAR|file:PATH", help="Where a key is that lets a client in; several times."),
+    ] = None,
+    jwt_audience: Annotated[str | None, typer.Option(help="Let in JSON Web Tokens for this audience.")] = None,
+    jwt_jwks: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The public keys of whoever signs them, a JWKS.")
+    ] = None,
+    jwt_secret: Annotated[
+        str | None, typer.Option(metavar="env:VAR|file:PATH", help="Or where the secret is that they are signed with.")
+    ] = None,
+    jwt_issuer: Annotated[str | None, typer.Option(help="Only those of this issuer.")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="For each key.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="For each key.")] = None,
+    token_budget: Annotated[int | None, typer.Option(min=1, help="For each key, until the server ends.")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A further name in Host to answer to; * for any.")
+    ] = None,
+    ignore_unsupported: Annotated[
+        bool, typer.Option("--ignore-unsupported", help="Leave out settings that a model does not take.")
+    ] = False,
+    tls: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="CERT KEY", help="A TLS certificate and its key, in PEM.")
+    ] = None,
+    drain: Annotated[
+        float, typer.Option(min=0, help="Seconds that running requests may go on after Ctrl-C or SIGTERM.")
+    ] = 30.0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only, not each request.")] = False,
+) -> None:
+    """Serve any LLM to programs that speak OpenAI's API: [b]oarlock serve my_module:llm --api-key env:KEY[/b]."""
+    from oarlock.cli.serve import Given, run_serve
+
+    run_serve(
+        Given(
+            targets=(*(targets or ()), *(model or ())),
+            host=host,
+            port=port,
+            api_keys=tuple(api_key or ()),
+            jwt_audience=jwt_audience,
+            jwt_jwks=jwt_jwks,
+            jwt_secret=jwt_secret,
+            jwt_issuer=jwt_issuer,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            token_budget=token_budget,
+            hosts=tuple(allow_host or ()),
+            ignore_unsupported=ignore_unsupported,
+            tls=tls,
+            drain=drain,
+            quiet=quiet,
+            debug=_debug,
+        )
+    )
+
+
 faults_app = typer.Typer(
     name="faults",
     help="List the ways in which a test endpoint can misbehave, or serve one to a client of any language.",

@@ -33,7 +33,9 @@ from oarlock.contract.secret import scrub
 
 __all__ = ["chain", "classify", "error_for_status"]
 
-_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
+_QUOTA_CODES = {
+    *("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded", "budget_exceeded"),
+}
 _WINDOW_CODES = {"context_length_exceeded", "context_window_exceeded", "string_above_max_length"}
 _FILTER_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation", "moderation_blocked"}
 _WINDOW_TEXT = re.compile(

@@ -1,0 +1,1 @@
+"""OpenAI's chat completions, from the server's side."""
