@@ -10,10 +10,12 @@ import symtable
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,})(\w+)([^\n]*)\n(.*?)^[ \t]*\2[ \t]*$", re.DOTALL | re.MULTILINE)
+_PAGES = (".md", ".mdx")
 _CONFIG = re.compile(r"(agents|tasks)\.yaml")
 _IMPORTS = "from crewai import LLM, Agent, Task\nfrom crewai.tools import tool"
 _AGENT = "Agent(role='NAME', goal='Do what is asked', backstory='Experienced')"
@@ -71,27 +73,32 @@ class Block:
     missing: frozenset[str]
 
 
-def units_below(folder: Path) -> Iterator[Unit]:
-    """Yield the scripts of all pages (.md, .mdx), notebooks and example projects below a folder."""
-    pages = {page: _blocks_of(page.read_text(encoding="utf-8")) for page in _files(folder, (".md", ".mdx"))}
-    usual = _usual_imports(block for page in pages.values() for block, _ in page if isinstance(block, Block))
-    for page, blocks in pages.items():
-        name = page.relative_to(folder).with_suffix("").as_posix()
-        for number, (block, files) in enumerate(blocks, 1):
-            where = f"{name}#{number}"
-            if isinstance(block, Block):
-                before = [one for one, _ in blocks[: number - 1] if isinstance(one, Block)]
-                yield _assembled(where, block, before, usual, files)
-            else:
-                yield Unit(name=where, code=block, problem="no complete Python")
-    for notebook in _files(folder, (".ipynb",)):
-        yield _of_notebook(folder, notebook)
-    for script in _files(folder, (".py",)):
-        if _is_program(script):
-            yield Unit(name=script.relative_to(folder).as_posix(), code=str(script), folder=_project_of(script, folder))
+def units_below(*folders: Path) -> Iterator[Unit]:
+    """Yield the scripts of all pages (.md, .mdx), notebooks and example projects below these folders."""
+    usual = _usual_imports(folders)
+    for folder in map(Path.resolve, folders):
+        for page in _files(folder, *_PAGES):
+            yield from _of_page(page.relative_to(folder).with_suffix("").as_posix(), page, usual)
+        for notebook in _files(folder, ".ipynb"):
+            yield _of_notebook(folder, notebook)
+        for script in _files(folder, ".py"):
+            if _is_program(script):
+                yield Unit(
+                    name=script.relative_to(folder).as_posix(), code=str(script), folder=_project_of(script, folder)
+                )
 
 
-def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+def _of_page(name: str, page: Path, usual: dict[str, str]) -> Iterator[Unit]:
+    blocks = _blocks_of(page.read_text(encoding="utf-8"))
+    for number, (block, files) in enumerate(blocks, 1):
+        if isinstance(block, Block):
+            before = [one for one, _ in blocks[: number - 1] if isinstance(one, Block)]
+            yield _assembled(f"{name}#{number}", block, before, usual, files)
+        else:
+            yield Unit(name=f"{name}#{number}", code=block, problem="no complete Python")
+
+
+def _files(folder: Path, *endings: str) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in endings and path.is_file())
 
 
@@ -126,16 +133,26 @@ def _used(table: symtable.SymbolTable) -> Iterator[str]:
         yield from _used(child)
 
 
-def _usual_imports(blocks: Iterable[Block]) -> dict[str, str]:
-    """Return how pages import each name where they do: for the many blocks that leave it to the reader."""
+def _usual_imports(folders: Iterable[Path]) -> dict[str, str]:
+    """Return how scripts import each name where they do: for the many blocks that leave it to the reader."""
     counts: Counter[tuple[str, str]] = Counter()
-    for block in blocks:
-        for node in ast.walk(ast.parse(block.code)):
+    for tree in _trees(folders):
+        for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 counts.update((one.asname or one.name, _statement(node.module, one)) for one in node.names)
             elif isinstance(node, ast.Import):
                 counts.update((one.name, f"import {one.name}") for one in node.names if not one.asname)
     return {name: statement for (name, statement), _ in reversed(counts.most_common())}
+
+
+def _trees(folders: Iterable[Path]) -> Iterator[ast.Module]:
+    for folder in folders:
+        for page in _files(folder, *_PAGES):
+            blocks = (block for block, _ in _blocks_of(page.read_text(encoding="utf-8")))
+            yield from (ast.parse(block.code) for block in blocks if isinstance(block, Block))
+        for script in _files(folder, ".py"):
+            with suppress(SyntaxError):
+                yield ast.parse(script.read_text(encoding="utf-8", errors="replace"))
 
 
 def _statement(module: str, name: ast.alias) -> str:

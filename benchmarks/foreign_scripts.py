@@ -64,6 +64,18 @@ class Outcome:
     requests: int = 0
     detail: str = field(default="", repr=False)
 
+    @property
+    def is_of_crewai(self) -> bool:
+        """Whether it is about CrewAI's own classes, and not about a tool that stood in."""
+        return not re.match(r"(Tool|Attribute|Import|ModuleNotFound|NotImplemented)Error|.*crewai_tools", self.reason)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether a name was asked for of which Oarlock does not know that CrewAI has it."""
+        return self.kind == LEFT_OUT and not re.search(
+            r"not in Oarlock: (?!did you mean|crewai[\w.]* has )", self.reason
+        )
+
 
 class Laboratory:
     """Runs units, each in a process of its own, beside one scripted model."""
@@ -85,12 +97,12 @@ class Laboratory:
         if outcome.kind == THIRD_PARTY and outcome.reason.startswith("crewai_tools"):
             again = self._run(f"s{number}", unit, ["--stand-ins"])
             if again.kind == RUNS:
-                return Outcome(unit.name, STOOD_IN, outcome.reason, again.requests)
-            outcome = again if again.kind == OURS else outcome
-        if outcome.kind == OURS and self._real:
-            real = self._run(f"r{number}", unit, ["--real", "--stand-ins"], self._real)
+                return replace(again, kind=STOOD_IN, reason=outcome.reason)
+            return again if again.kind in (OURS, LEFT_OUT) and again.is_of_crewai else outcome
+        if self._real and (outcome.kind == OURS or outcome.is_unknown):
+            real = self._run(f"r{number}", unit, ["--real"], self._real)
             if real.kind != RUNS:
-                return Outcome(unit.name, THEIRS, real.reason, detail=f"{outcome.reason}\n{real.detail}")
+                return replace(real, kind=THEIRS, detail=f"{outcome.reason}\n{real.detail}")
         return outcome
 
     def _run(self, label: str, unit: Unit, options: Sequence[str], python: str | None = None) -> Outcome:
@@ -175,13 +187,13 @@ def classify(error: dict[str, Any], refused: Sequence[str]) -> tuple[str, str]:
     if found := re.search(r"([\w.]*)(\(.*?\))? is not in Oarlock", message):
         name = found[1] + (found[2] or "")
         return (THIRD_PARTY, name) if name.startswith("crewai_tools") else (LEFT_OUT, first)
-    if "ModuleNotFoundError" in family and not str(error["module"]).startswith(("crewai", "oarlock")):
+    if "ModuleNotFoundError" in family and str(error["module"]).partition(".")[0] not in ("crewai", "oarlock"):
         return THIRD_PARTY, str(error["module"]).partition(".")[0]
     if refused:
         return SERVICE, ", ".join(sorted(set(refused)))
     if "KeyError" in family and "os.environ" in error["traceback"]:
         return READERS, f"an environment variable: {first}"
-    if "FileNotFoundError" in family:
+    if "FileNotFoundError" in family or "cannot be read: No such file" in message:
         return READERS, f"a file: {first}"
     if "NameError" in family:
         return FRAGMENT, first

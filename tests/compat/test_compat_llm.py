@@ -9,9 +9,9 @@ import pytest
 from pydantic import BaseModel
 
 import oarlock
-from oarlock import ConfigurationError, LocalLLM
+from oarlock import ConfigurationError, LocalLLM, ServerError
 from oarlock.compat.crewai import LLM
-from oarlock.testing import LoopbackEndpoint, require_bearer
+from oarlock.testing import LoopbackEndpoint, VirtualRuntime, require_bearer
 
 
 def test_its_arguments_arrive() -> None:
@@ -72,16 +72,52 @@ def test_providers(arguments: dict[str, Any], shown: str, monkeypatch: pytest.Mo
     ("arguments", "said"),
     [
         ({"model": "llama3"}, "LLM: 'llama3' names no provider"),
-        ({"model": "bedrock/claude"}, "no provider 'bedrock'"),
+        ({"model": "bedrock/claude", "region_name": "x"}, "bedrock/claude'\\) is not in Oarlock: subclass HttpLLM"),
         ({"model": 7}, "model must be a text"),
-        ({"model": "openai/m", "callbacks": [print]}, "callbacks are not in Oarlock: use crew.kickoff"),
+        ({"model": "openai/m", "callbacks": [print]}, "is not in Oarlock: use crew.kickoff"),
         ({"model": "openai/m", "response_format": BaseModel}, r"use Task\(output_pydantic"),
+        ({"model": "openai/m", "api": "responses"}, "LLM speaks the chat format"),
+        ({"model": "openai/m", "max_retries": -1}, "max_retries must be a whole number of at least 0"),
         ({"model": "openai/m", "temprature": 1}, "Did you mean 'temperature'"),
     ],
 )
 def test_what_is_not_here_is_said(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         LLM(**arguments)
+
+
+def test_other_names_for_the_same() -> None:
+    with LoopbackEndpoint("Hello.") as endpoint:
+        llm = LLM(
+            model="openai/m",
+            endpoint=endpoint.url,
+            custom_openai=True,
+            organization="org-1",
+            project="proj-1",
+            default_headers={"x-team": "blue"},
+            extra_headers={"x-cost": "9"},
+            max_output_tokens=7,
+            stop_sequences=["END"],
+            extra_body={"user": "ada"},
+            top_k=3,
+            api_key="the-secret-key",
+        )
+        assert llm.call("Hi") == "Hello."
+        (request,) = endpoint.requests
+    sent = {name: request.json[name] for name in ("max_completion_tokens", "stop", "user", "top_k")}
+    assert sent == {"max_completion_tokens": 7, "stop": ["END"], "user": "ada", "top_k": 3}
+    headers = ("openai-organization", "openai-project", "x-team", "x-cost")
+    assert [request.headers[name] for name in headers] == ["org-1", "proj-1", "blue", "9"]
+
+
+@pytest.mark.parametrize(("retries", "asked"), [(0, 1), (2, 3)])
+def test_a_number_of_retries(retries: int, asked: int) -> None:
+    with LoopbackEndpoint([503]) as endpoint, VirtualRuntime():
+        llm = LLM(model="openai/m", base_url=endpoint.url, api_key="the-secret-key", max_retries=retries, timeout=10)
+        with pytest.raises(ServerError):
+            llm.call("Hi")
+        assert len(endpoint.requests) == asked
+    assert [type(policy).__name__ for policy in llm.policies] == ["Deadline", "Retry"]
 
 
 def test_a_version_of_azures_old_api_is_said_to_be_dropped(caplog: pytest.LogCaptureFixture) -> None:

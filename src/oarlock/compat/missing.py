@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import Final
 
 from oarlock.agents.left_out import INSTEAD
@@ -21,7 +22,7 @@ _TRIES: Final = "run the crew on your examples in a test of your own; see oarloc
 _TOOL: Final = "write a function and mark it with @tool from crewai.tools"
 _WIRE: Final = "subclass BaseLLM or HttpLLM, or give ChatLLM auth=, headers= and policies="
 
-# By a part of the dotted name; the first part that is here decides.
+# By a part of the dotted name, or two; the first that is here decides.
 _INSTEAD: Final[Mapping[str, str]] = {
     **INSTEAD,
     "CheckpointConfig": INSTEAD["checkpoint"],
@@ -39,11 +40,13 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "crewai_files": INSTEAD["multimodal"],
     "crewai_tools": _TOOL,
     "evaluation": _TRIES,
+    "experimental": _FLOW,
     "fingerprint": "every run and call has an id of its own: result.run_id, and current_call() in tools",
     "flow": _FLOW,
     "i18n": "an agent's role, goal and backstory are all that is said of it; see oarlock.agents.prompts",
-    "interceptors": _WIRE,
+    "llms.hooks": _WIRE,
     "load_crew": "oarlock.project.load_crew reads a crew from one YAML file",
+    "paths": "nothing is stored",
     "planning_types": INSTEAD["planning"],
     "plus_api": "there is no service behind Oarlock",
     "prompts": "an agent's role, goal and backstory are all that is said of it; see oarlock.agents.prompts",
@@ -73,7 +76,9 @@ def sentence(name: str, known: Iterable[str] = ()) -> str:
         >>> sentence("crewai.telemetry")
         'crewai.telemetry is not in Oarlock: there is no telemetry to switch off.'
     """
-    instead = next((_INSTEAD[part] for part in name.split(".") if part in _INSTEAD), None)
+    parts = name.split(".")
+    pairs = [f"{first}.{second}" for first, second in pairwise(parts)]
+    instead = next((_INSTEAD[part] for part in (*pairs, *parts) if part in _INSTEAD), None)
     if instead:
         return f"{name} is not in Oarlock: {instead}."
     near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)

@@ -86,11 +86,13 @@ def settled(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
         {'tasks': []}
     """
     off, without_effect = _OFF[owner], _WITHOUT_EFFECT[owner]
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, value in given.items():
         if name in without_effect:
             if value:
                 _log.warning("%s(%s=%r) has no effect in Oarlock: %s", owner, name, value, without_effect[name])
+        elif name == "date_format" and not given.get("inject_date"):
+            continue  # the form of what is not asked for
         elif name not in off:
             kept[name] = value
         elif value is not None and value != off[name]:

@@ -61,8 +61,9 @@ class LLM(ChatLLM):
     key is looked for when it is first needed, so that building one needs neither key nor network. Nothing else than the
     provider that is named is ever asked.
 
-    The providers: `anthropic` (its endpoint for OpenAI's format), `azure` (the model is the deployment's name), `deepseek`,
-    `gemini`, `groq`, `lmstudio`, `mistral`, `ollama`, `openai`, `openrouter`, `together`, `vllm`, `xai`; and `local`, for a
+    The providers: `anthropic` (its endpoint for OpenAI's format), `azure` (the model is the deployment's name), `cerebras`,
+    `dashscope`, `deepseek`, `fireworks`, `gemini`, `groq`, `huggingface`, `lmstudio`, `mistral`, `nvidia`, `ollama`, `openai`,
+    `openrouter`, `sambanova`, `together`, `vllm`, `xai`; and `local`, for a
     GGUF file in this process: `LLM("local/model.gguf")` is `LocalLLM("model.gguf")`.
 
     Args:

@@ -87,12 +87,30 @@ PRESETS: Final[Mapping[str, Preset]] = {
         windows=_OPENAI_WINDOWS,
         no_stop=_OPENAI_NO_STOP,
     ),
+    "cerebras": Preset(  # https://inference-docs.cerebras.ai/resources/openai
+        base_url="https://api.cerebras.ai/v1",
+        url_variables=("CEREBRAS_BASE_URL", "CEREBRAS_API_BASE"),
+        key_variables=("CEREBRAS_API_KEY",),
+    ),
+    # Alibaba Cloud's Model Studio, where Qwen is served. It has JSON answers, and a schema for few models.
+    # https://www.alibabacloud.com/help/en/model-studio/compatibility-of-openai-with-dashscope
+    "dashscope": Preset(
+        base_url="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        url_variables=("DASHSCOPE_BASE_URL", "DASHSCOPE_API_BASE"),
+        key_variables=("DASHSCOPE_API_KEY",),
+        json_schema=False,
+    ),
     "deepseek": Preset(  # https://api-docs.deepseek.com; it has JSON answers, and no schema for them
         base_url="https://api.deepseek.com/v1",
         url_variables=("DEEPSEEK_BASE_URL", "DEEPSEEK_API_BASE"),
         key_variables=("DEEPSEEK_API_KEY",),
         json_schema=False,
         windows={"deepseek-": 128_000},
+    ),
+    "fireworks": Preset(  # https://docs.fireworks.ai/tools-sdks/openai-compatibility
+        base_url="https://api.fireworks.ai/inference/v1",
+        url_variables=("FIREWORKS_BASE_URL", "FIREWORKS_API_BASE"),
+        key_variables=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
     ),
     "gemini": Preset(  # https://ai.google.dev/gemini-api/docs/openai
         base_url="https://generativelanguage.googleapis.com/v1beta/openai",
@@ -108,6 +126,13 @@ PRESETS: Final[Mapping[str, Preset]] = {
         json_schema=False,
         windows={"llama-3.": 131_072, "openai/gpt-oss": 131_072},
     ),
+    # What a model can do depends on who serves it. https://huggingface.co/docs/inference-providers/index
+    "huggingface": Preset(
+        base_url="https://router.huggingface.co/v1",
+        url_variables=("HUGGINGFACE_BASE_URL", "HUGGINGFACE_API_BASE"),
+        key_variables=("HF_TOKEN", "HUGGINGFACE_API_KEY"),
+        json_schema=False,
+    ),
     "lmstudio": Preset(  # https://lmstudio.ai/docs/developer/openai-compat
         base_url="http://127.0.0.1:1234/v1",
         url_variables=("LMSTUDIO_BASE_URL", "LM_STUDIO_API_BASE"),
@@ -122,6 +147,12 @@ PRESETS: Final[Mapping[str, Preset]] = {
         key_variables=("MISTRAL_API_KEY",),
         options={"stream_options": None},
         windows={"mistral-large": 131_072, "mistral-medium": 131_072, "mistral-small": 131_072},
+    ),
+    "nvidia": Preset(  # https://docs.api.nvidia.com/nim/reference/llm-apis; what a model can do differs
+        base_url="https://integrate.api.nvidia.com/v1",
+        url_variables=("NVIDIA_BASE_URL", "NVIDIA_NIM_API_BASE"),
+        key_variables=("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
+        json_schema=False,
     ),
     "ollama": Preset(  # https://docs.ollama.com/api/openai-compatibility
         base_url="http://127.0.0.1:11434/v1",
@@ -143,6 +174,12 @@ PRESETS: Final[Mapping[str, Preset]] = {
         key_variables=("OPENROUTER_API_KEY",),
         json_schema=False,
         windows={f"openai/{start}": window for start, window in _OPENAI_WINDOWS.items()} | {"anthropic/": 200_000},
+    ),
+    "sambanova": Preset(  # https://docs.sambanova.ai/docs/en/features/openai-compatibility
+        base_url="https://api.sambanova.ai/v1",
+        url_variables=("SAMBANOVA_BASE_URL", "SAMBANOVA_API_BASE"),
+        key_variables=("SAMBANOVA_API_KEY",),
+        json_schema=False,
     ),
     "together": Preset(  # https://docs.together.ai/docs/openai-api-compatibility
         base_url="https://api.together.xyz/v1",

@@ -6,6 +6,7 @@ import os
 import uuid
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from oarlock.agents.files import place_of, write
 from oarlock.contract.errors import ConfigurationError, OutputError, ToolError
@@ -21,6 +22,7 @@ class FileReadTool(BaseTool):
 
     Args:
         file_path: the file that it reads unless the model names another; this one may lie anywhere.
+        settings: those of `BaseTool`, such as description.
 
     Example:
         >>> FileReadTool().run(file_path="no-such-file.txt")
@@ -30,8 +32,8 @@ class FileReadTool(BaseTool):
 
     file_path: str | None = None
 
-    def __init__(self, file_path: str | os.PathLike[str] | None = None) -> None:
-        super().__init__(file_path=None if file_path is None else os.fspath(file_path))
+    def __init__(self, file_path: str | os.PathLike[str] | None = None, **settings: Any) -> None:
+        super().__init__(file_path=None if file_path is None else os.fspath(file_path), **settings)
 
     def _run(self, file_path: str | None = None, start_line: int = 1, line_count: int | None = None) -> str:
         """Read a text file, or some lines of it.
@@ -58,6 +60,7 @@ class DirectoryReadTool(BaseTool):
 
     Args:
         directory: the folder that it lists unless the model names another; this one may lie anywhere.
+        settings: those of `BaseTool`, such as description.
 
     Example:
         >>> DirectoryReadTool(directory="no-such-folder").run()
@@ -66,8 +69,8 @@ class DirectoryReadTool(BaseTool):
 
     directory: str | None = None
 
-    def __init__(self, directory: str | os.PathLike[str] | None = None) -> None:
-        super().__init__(directory=None if directory is None else os.fspath(directory))
+    def __init__(self, directory: str | os.PathLike[str] | None = None, **settings: Any) -> None:
+        super().__init__(directory=None if directory is None else os.fspath(directory), **settings)
 
     def _run(self, directory: str | None = None) -> str:
         """List the files in a folder and in all folders below it.
@@ -86,6 +89,7 @@ class FileWriterTool(BaseTool):
 
     Args:
         directory: the folder that files go to unless the model names another.
+        settings: those of `BaseTool`, such as description.
 
     Example:
         >>> FileWriterTool().run(filename="../escape.txt", content="")  # doctest: +ELLIPSIS
@@ -95,8 +99,8 @@ class FileWriterTool(BaseTool):
 
     directory: str = "."
 
-    def __init__(self, directory: str | os.PathLike[str] = ".") -> None:
-        super().__init__(directory=os.fspath(directory))
+    def __init__(self, directory: str | os.PathLike[str] = ".", **settings: Any) -> None:
+        super().__init__(directory=os.fspath(directory), **settings)
 
     def _run(self, filename: str, content: str, directory: str | None = None, overwrite: bool = False) -> str:
         """Write a text into a file below the working folder.
