@@ -217,7 +217,7 @@ def test_what_only_switches_off_is_accepted(caplog: pytest.LogCaptureFixture) ->
     [
         ("train", r"crewai\.Crew\.train is not in Oarlock: run the crew on your examples in a test"),
         ("test", r"crewai\.Crew\.test is not in Oarlock: run the crew on your examples"),
-        ("replay", r"crewai\.Crew\.replay is not in Oarlock: runs are not kept; call kickoff again"),
+        ("replay", r"crewai\.Crew\.replay is not in Oarlock: kickoff\(durable="),
         ("reset_memories", "there is no memory to reset"),
         ("fingerprint", r"result\.run_id"),
         ("nothing", r"crewai\.Crew\.nothing is not in Oarlock\."),

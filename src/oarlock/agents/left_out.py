@@ -17,7 +17,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     "a2a": "reach a remote agent through a tool",
     "allow_code_execution": _CODE,
     "apps": "reach an application through a tool",
-    "checkpoint": "keep what a task gave with Task(callback=...)",
+    "checkpoint": "kickoff(durable=..., run_id=...) records a run, and goes on with it",
     "embedder": _FACTS,
     "function_calling_llm": "an agent's own llm calls its tools",
     "knowledge": _FACTS,

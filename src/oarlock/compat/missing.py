@@ -16,7 +16,7 @@ COMPANIONS: Final = frozenset({"crewai_files", "crewai_tools"})
 
 _FACTS: Final = INSTEAD["memory"]
 _FLOW: Final = "call crews from plain Python, or make the steps tasks of one Crew, with context and ConditionalTask"
-_RUN: Final = "runs are not kept; call kickoff again, or keep what tasks give with Task(callback=...)"
+_RUN: Final = INSTEAD["checkpoint"]
 _TELEMETRY: Final = "there is no telemetry to switch off"
 _TRIES: Final = "run the crew on your examples in a test of your own; see oarlock.testing"
 _TOOL: Final = "write a function and mark it with @tool from crewai.tools"
