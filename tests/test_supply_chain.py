@@ -1,8 +1,10 @@
 """What is installed is what requirements.lock says, hash for hash."""
 
+import hashlib
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import distribution, requires
 from pathlib import Path
@@ -62,3 +64,35 @@ def test_actions_are_pinned_by_commit():
     for workflow in (ROOT / ".github" / "workflows").glob("*.yml"):
         for action in re.findall(r"uses: (\S+)", workflow.read_text()):
             assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), f"{workflow.name}: {action}"
+
+
+def test_workflows_hold_no_known_weakness():
+    found = subprocess.run(
+        [str(Path(sys.executable).parent / "zizmor"), "--offline", "--no-progress", "--persona", "pedantic", ".github"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def built(copy: Path) -> dict[str, str]:
+    """Return the digest of each distribution that a copy of the source gives."""
+    ignored = shutil.ignore_patterns(".*", "dist", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    shutil.copy(ROOT / ".gitignore", copy)  # says what belongs into the source distribution
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build"],
+        cwd=copy,
+        env={"SOURCE_DATE_EPOCH": "1600000000"},
+        capture_output=True,
+        check=True,
+    )
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (copy / "dist").iterdir()}
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path: Path):
+    first, second = built(tmp_path / "here"), built(tmp_path / "elsewhere" / "later")
+    assert len(first) == 2
+    assert first == second

@@ -11,11 +11,13 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 import oarlock
 from oarlock.runtime import Runtime
+from oarlock.testing import LoopbackEndpoint
 
 SOURCE = Path(oarlock.__file__).parent
 PUBLIC_MODULES = [
@@ -91,6 +93,47 @@ print(json.dumps([hits, [name for name in {heavy!r} if name in sys.modules]]))
         [sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, cwd=SOURCE.parent
     )
     assert json.loads(shown.stdout) == [[], []]
+
+
+def test_a_run_connects_to_nothing_but_the_endpoint_that_was_named():
+    """Watched by an audit hook: names looked up and addresses connected to, by a custom LLM's run and a ready one's."""
+    program = """
+import json, sys
+
+reached = []
+
+def watch(event, args):
+    if event in ("socket.connect", "socket.sendto"):
+        reached.append(list(args[1]))
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "urllib.Request", "http.client.connect"):
+        reached.append([event, *map(str, args)])
+
+sys.addaudithook(watch)
+from oarlock import Agent, BaseLLM, ChatLLM, Crew, Task, tool
+
+@tool
+def add(a: int, b: int) -> int:
+    'Add two numbers.'
+    return a + b
+
+class Custom(BaseLLM):
+    def call(self, messages, tools=None, callbacks=None, available_functions=None):
+        return "An answer."
+
+for llm in (Custom(), ChatLLM("m", sys.argv[1], transport="httpx2")):
+    agent = Agent(role="R", goal="G", backstory="B", llm=llm, tools=[add], verbose=True)
+    Crew(agents=[agent], tasks=[Task(description="D", agent=agent)], verbose=True).kickoff()
+print(json.dumps(reached))
+"""
+    with LoopbackEndpoint("Hello.") as endpoint:
+        shown = subprocess.run(
+            [sys.executable, "-c", program, endpoint.url], capture_output=True, text=True, check=True, timeout=60
+        )
+        port = urlsplit(endpoint.url).port
+    reached = json.loads(shown.stdout.splitlines()[-1])
+    lookups = [one for one in reached if one[0] == "socket.getaddrinfo"]
+    assert [address for address in reached if address not in lookups] == [["127.0.0.1", port]]
+    assert all(host == "127.0.0.1" for _, host, *_ in lookups)
 
 
 def test_building_a_crew_imports_neither_http_client_nor_command_line():
