@@ -122,7 +122,7 @@ def test_a_use_that_failed_counts(run: Run) -> None:
 
 def test_calls_at_once_do_not_pass_the_limit(run: Run) -> None:
     look_up, ran = counting(max_usage_count=3)
-    llm = ScriptedLLM([calls(*[("look_up", {"name": f"{n}"}) for n in range(300)]), "done"])
+    llm = ScriptedLLM([calls(*[("look_up", {"name": f"{n}"}) for n in range(300)]), "done"], context_window=100_000)
     run(crew_of(llm, [look_up]))
     assert len(ran) == 3
     assert sum("may be used 3 times" in answer for answer in told(llm)) == 297

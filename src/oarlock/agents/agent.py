@@ -11,6 +11,7 @@ from oarlock.agents.definitions import check_budget, check_llm, checked, text, t
 from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.run import execute_alone
+from oarlock.agents.window import CountTokens, check_count_tokens
 from oarlock.contract.checks import flag, positive
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
@@ -34,7 +35,6 @@ _LATER = {
     "multimodal": False,
     "prompt_template": None,
     "reasoning": False,
-    "respect_context_window": True,
     "response_template": None,
     "system_template": None,
 }
@@ -59,6 +59,10 @@ class Agent:
         verbose: show what happens, on the terminal.
         allow_delegation: let it give work to the other agents of its crew, and ask them, with two tools.
         step_callback: called with an `AgentAction` after each tool call and an `AgentFinish` at the end.
+        respect_context_window: shorten a conversation that does not fit into the model's context window: see `docs/crews.md`.
+            Otherwise it is sent as it is, and the endpoint's error ends the run.
+        count_tokens: a function that returns the tokens of a text, or how many there are, such as the `encode` of a
+            tokenizer; default: the endpoint's own figures, and estimates for what came since.
         before_llm_call: a function, blocking or `async`, or a list of them, called before each model call with an
             `LLMCallHookContext`: it may change the messages, return the answer in place of the model, or forbid the call with
             `False`. See `docs/crews.md`.
@@ -96,6 +100,8 @@ class Agent:
     verbose: bool = False
     allow_delegation: bool = False
     step_callback: Callable[[Any], Any] | None = None
+    respect_context_window: bool = True
+    count_tokens: CountTokens | None = None
     before_llm_call: Hook | Sequence[Hook] = ()
     after_llm_call: Hook | Sequence[Hook] = ()
     before_tool_call: Hook | Sequence[Hook] = ()
@@ -121,6 +127,8 @@ class Agent:
         check_cache(owner, self.cache)
         check_approver(owner, self.on_approval)
         check_budget(owner, self.budget)
+        flag(owner, "respect_context_window", self.respect_context_window)
+        check_count_tokens(owner, self.count_tokens)
         check_hooks(owner, self)
         if self.tools:
             self.tools = list(self.tools)

@@ -11,6 +11,7 @@ from oarlock.contract.events import (
     ApprovalRequested,
     CallFailed,
     CallFinished,
+    ContextShortened,
     Delegated,
     Event,
     RunFailed,
@@ -102,6 +103,7 @@ _WORDS: dict[type[Event], Callable[[Any], list[str]]] = {
     SignedIn: _signed_in,
     Waiting: _waiting,
     CallFinished: _answered,
+    ContextShortened: lambda event: [f"    {scrub(event.model, 60)}: {event.what}"],
     CallFailed: lambda event: [f"    {scrub(event.model, 60)} failed: {scrub(str(event.error))}"],
     ToolFinished: _used,
     ApprovalRequested: lambda event: [

@@ -151,6 +151,7 @@ async def _judged_by_llm(work: Work, rule: str, llm: BaseLLM, output: TaskOutput
         ],
         tools={},
         usage=Usage(),
+        window=None,
         json_schema=_SCHEMA if llm.supports_json_schema() else None,
     )
     said = ""

@@ -68,6 +68,18 @@ FROM_COWORKER = "The complete result, for a coworker who sees nothing else of yo
 
 JUDGE_AGAIN = 'That is no verdict. Reply with one JSON object alone: {"valid": true or false, "reason": "..."}'
 
+SUMMARISE = (
+    "You summarise an agent's work on a task, for the agent itself, which sees nothing else of it. Keep what was found out "
+    "(names, numbers, quotations, sources), what was decided, what failed, and what is left to do. At most 200 words, and "
+    "nothing but the summary."
+)
+
+WORK_SO_FAR = "The task:\n{task}\n\nThe work so far:\n{work}"
+
+SUMMARY = "What you have done so far, in short:\n{summary}"
+
+CONTEXT_SEPARATOR = "\n\n----------\n\n"
+
 STOP_WORD = "\nObservation:"
 
 
@@ -103,4 +115,4 @@ def _arguments(parameters: Any) -> dict[str, Any]:
 
 def joined(outputs: Iterable[str]) -> str:
     """Return the answers of earlier tasks as one text."""
-    return "\n\n----------\n\n".join(outputs)
+    return CONTEXT_SEPARATOR.join(outputs)

@@ -20,11 +20,13 @@ from oarlock.agents.native import run_native
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import react_prompt, system_prompt, task_prompt
 from oarlock.agents.react import run_react
+from oarlock.agents.window import Window
 from oarlock.agents.work import Work, notify
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import BadRequestError, ConfigurationError, ContextWindowExceededError, EmptyReply
 from oarlock.contract.events import TaskFailed, TaskFinished, TaskStarted
 from oarlock.contract.llm import BaseLLM
+from oarlock.contract.messages import Message
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
 from oarlock.tools import ToolRules, ToolStore
@@ -200,23 +202,23 @@ def _output(assignment: Assignment, answer: str) -> TaskOutput:
 
 
 def _work(runtime: Runtime, assignment: Assignment, context: str, key: str) -> Work:
+    agent = assignment.agent
+    messages: list[Message] = [
+        {"role": "system", "content": assignment.system},
+        {"role": "user", "content": task_prompt(assignment.description, assignment.expected_output, context)},
+    ]
     return Work(
         runtime=runtime,
         role=assignment.role,
         llm=assignment.llm,
         tools=assignment.tools,
-        messages=[
-            {"role": "system", "content": assignment.system},
-            {
-                "role": "user",
-                "content": task_prompt(assignment.description, assignment.expected_output, context),
-            },
-        ],
-        max_iter=assignment.agent.max_iter,
+        messages=messages,
+        max_iter=agent.max_iter,
         key=key,
         step_callbacks=assignment.step_callbacks,
-        hooks=hooks_at_work(assignment.crew, assignment.agent, assignment.task),
-        extras={"from_task": assignment.task, "from_agent": assignment.agent},
+        hooks=hooks_at_work(assignment.crew, agent, assignment.task),
+        window=Window(len(messages), context, agent.count_tokens) if agent.respect_context_window else None,
+        extras={"from_task": assignment.task, "from_agent": agent},
     )
 
 

@@ -13,7 +13,7 @@ from oarlock.agents.outputs import AgentAction, AgentFinish
 from oarlock.agents.view import ask_in_view
 from oarlock.contract.context import current_call
 from oarlock.contract.endings import refuses_schemas
-from oarlock.contract.errors import BadRequestError, LLMTimeoutError, OarlockError
+from oarlock.contract.errors import BadRequestError, ContextWindowExceededError, LLMTimeoutError, OarlockError
 from oarlock.contract.estimates import with_usage
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.messages import Message, ToolSchema
@@ -23,6 +23,7 @@ from oarlock.runtime import Runtime, ThreadPool
 
 if TYPE_CHECKING:
     from oarlock.agents.hooks import HooksAtWork
+    from oarlock.agents.window import Window
     from oarlock.tools import BaseTool
 
 __all__ = ["Work", "call_back", "consult", "name_of", "notify"]
@@ -45,6 +46,7 @@ class Work:
         key: tells this work from the others of its run.
         step_callbacks: called with each `AgentAction` and the `AgentFinish`.
         hooks: around each model call and tool call.
+        window: keeps the conversation within the model's context window.
         json_schema: of the answer, for an LLM that can be bound to one; turns that may call tools are free of it.
         tools_as_text: the prompt says how to use tools by writing text.
         extras: further arguments for a `call()` that names them.
@@ -62,6 +64,7 @@ class Work:
     key: str = "1"
     step_callbacks: tuple[Callable[[Any], Any], ...] = ()
     hooks: HooksAtWork | None = None
+    window: Window | None = None
     json_schema: Mapping[str, Any] | None = None
     tools_as_text: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +89,10 @@ class Work:
         here = current_call()
         if here.deadline is not None and self.runtime.now() >= here.deadline:
             raise LLMTimeoutError("The time was up before the next model call.", retryable=False)
-        instead = await self.hooks.before_llm(self, self.llm, tools) if self.hooks is not None else None
+        llm = self.llm
+        instead = await self.hooks.before_llm(self, llm, tools) if self.hooks is not None else None
+        if self.window is not None and instead is None:
+            await self.window.fit(self, llm, tools)
         request = Request(
             messages=tuple(self.messages),
             tools=tools,
@@ -97,15 +103,29 @@ class Work:
             extras=self.extras,
         )
         ask = self.answered if here.listener is None else functools.partial(ask_in_view, self)
-        try:
-            return await ask(request, instead)
-        except OarlockError as error:
-            if request.json_schema is None or not (isinstance(error, BadRequestError) and refuses_schemas(error)):
-                raise
-            _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.llm, error)
+        shortened = False
+        while True:
+            try:
+                return await ask(request, instead)
+            except OarlockError as error:
+                mended = await self._mended(request, error, shortened=shortened)
+                if mended is None:
+                    raise
+            shortened = shortened or mended.messages is not request.messages
+            request = mended
+            self.calls += 1
+
+    async def _mended(self, request: Request, error: OarlockError, *, shortened: bool) -> Request | None:
+        """Return the request without what the endpoint does not take, `None` if that cannot be left out."""
+        if isinstance(error, ContextWindowExceededError):
+            if shortened or self.window is None or not await self.window.shrink(self, self.llm, request.tools):
+                return None
+            return request.replace(messages=tuple(self.messages))
+        if request.json_schema is None or not (isinstance(error, BadRequestError) and refuses_schemas(error)):
+            return None
+        _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.llm, error)
         self.json_schema = None
-        self.calls += 1
-        return await ask(request.replace(json_schema=None), None)
+        return request.replace(json_schema=None)
 
     async def answered(self, request: Request, instead: Reply | None) -> Reply:
         """Return the answer to a request, or what a hook gave in its place, as the hooks after it leave it."""
@@ -119,6 +139,8 @@ class Work:
         job = functools.partial(self.llm.handle_request, self.runtime, request.replace(idempotency_key=key))
         reply = with_usage(await self.runtime.step("model", self.llm.model, job, key or ""), request)
         self.usage += reply.usage
+        if self.window is not None:
+            self.window.learn(request, reply)
         return reply
 
     def tool_key(self, number: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
 
-__all__ = ["prompt_tokens", "text_tokens", "with_usage"]
+__all__ = ["message_tokens", "prompt_tokens", "text_tokens", "tool_tokens", "with_usage"]
 
 _BYTES_PER_TOKEN = (
     4  # English text with common tokenizers; of other scripts a character has more bytes, and more tokens
@@ -25,6 +25,16 @@ def text_tokens(text: str) -> int:
         6
     """
     return _bytes(text) // _BYTES_PER_TOKEN
+
+
+def message_tokens(message: Mapping[str, Any]) -> int:
+    """Return about how many tokens a message has."""
+    return _message(message) // _BYTES_PER_TOKEN
+
+
+def tool_tokens(schema: Mapping[str, Any]) -> int:
+    """Return about how many tokens a tool's schema has."""
+    return _bytes(str(schema)) // _BYTES_PER_TOKEN
 
 
 def prompt_tokens(request: Request) -> int:

@@ -36,6 +36,7 @@ __all__ = [
     "CallFinished",
     "CallStarted",
     "CircuitChanged",
+    "ContextShortened",
     "Delegated",
     "Event",
     "EventsMissed",
@@ -334,6 +335,46 @@ class CacheHit(Event):
 
     model: str
     saved: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextShortened(Event):
+    """A conversation was shortened so that it fits into the model's context window. Counts are in tokens, about.
+
+    Attributes:
+        window: the context window.
+        before: how much the conversation took.
+        after: how much it takes now.
+        tool_results: how many results of tools were cut.
+        summarised: how many messages a summary took the place of.
+        others: how many other texts were cut, answers of earlier tasks among them.
+        left_out: how many whole messages are not sent any more.
+        refused: the endpoint had refused it; otherwise it was seen before the call.
+    """
+
+    model: str
+    window: int
+    before: int
+    after: int
+    tool_results: int = 0
+    summarised: int = 0
+    others: int = 0
+    left_out: int = 0
+    refused: bool = False
+
+    @property
+    def what(self) -> str:
+        """The event in a sentence."""
+        parts = [
+            f"{self.tool_results} tool result{'s'[: self.tool_results != 1]} cut" if self.tool_results else "",
+            f"{self.summarised} messages summarised" if self.summarised else "",
+            f"{self.others} other text{'s'[: self.others != 1]} cut" if self.others else "",
+            f"{self.left_out} message{'s'[: self.left_out != 1]} left out" if self.left_out else "",
+        ]
+        return (
+            f"context shortened from about {self.before:,} to {self.after:,} tokens, of {self.window:,}: "
+            f"{', '.join(part for part in parts if part)}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
