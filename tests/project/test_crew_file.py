@@ -60,6 +60,18 @@ def test_llms_by_name(folder: Path, written: str, shown: str) -> None:
     assert repr(llm_of(folder, written)) == shown
 
 
+def test_model_and_address_may_come_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_MODEL", "m")
+    monkeypatch.setenv("OUR_URL", "http://127.0.0.1:9/v1")
+    written = "{model: env:OUR_MODEL, base_url: env:OUR_URL}"
+    assert repr(llm_of(folder, written)) == "ChatLLM(model='m', base_url='http://127.0.0.1:9/v1')"
+    monkeypatch.setenv("OUR_MODEL", "mistral/m")
+    assert repr(llm_of(folder, "env:OUR_MODEL")) == "LLM('mistral/m', base_url='https://api.mistral.ai/v1')"
+    monkeypatch.delenv("OUR_URL")
+    with pytest.raises(ConfigurationError, match=r"llm\.base_url: the environment variable OUR_URL is not set"):
+        llm_of(folder, written)
+
+
 @pytest.mark.parametrize("written", ["local/", "{temperature: 0}", "{model: local/}", "null"])
 def test_local_llms(folder: Path, written: str) -> None:
     assert isinstance(llm_of(folder, written), LocalLLM)

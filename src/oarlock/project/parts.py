@@ -42,7 +42,8 @@ def llm_from(settings: Mapping[str, Any], where: str, folder: Path) -> BaseLLM:
     """Return the LLM that a mapping describes.
 
     Args:
-        settings: `model`, and further arguments of `LLM`, `ChatLLM` or `LocalLLM`, whichever the model and `base_url` mean.
+        settings: `model`, and further arguments of `LLM`, `ChatLLM` or `LocalLLM`, whichever the model and `base_url` mean;
+            these two may be references such as `env:NAME`.
         where: the place in the user's file, for messages.
         folder: where a GGUF file is looked for, too.
 
@@ -51,6 +52,9 @@ def llm_from(settings: Mapping[str, Any], where: str, folder: Path) -> BaseLLM:
     """
     given = dict(settings)
     policies = _policies(given.pop("policies", None), f"{where}.policies", folder)
+    for name in ("model", "base_url"):  # what differs between a test system and the real one
+        if (found := reference(given.get(name), f"{where}.{name}")) is not None:
+            given[name] = found.now().reveal()
     if "auth" in given:
         given["auth"] = _auth(given["auth"], f"{where}.auth")
     if given.get("api_key") is not None:
