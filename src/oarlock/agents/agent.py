@@ -11,6 +11,7 @@ from oarlock.agents.definitions import check_budget, check_llm, checked, text, t
 from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.run import execute_alone
+from oarlock.agents.streams import AsyncRunStream, RunStream, read_run, read_run_async
 from oarlock.agents.window import CountTokens, check_count_tokens
 from oarlock.contract.checks import flag, positive
 from oarlock.contract.errors import ConfigurationError
@@ -165,6 +166,26 @@ class Agent:
     async def akickoff(self, prompt: str, response_format: type[Any] | None = None) -> TaskOutput:
         """Answer one prompt from a coroutine; the same as `kickoff`."""
         return await drive_async(execute_alone, self, _prompted(self, prompt, response_format))
+
+    def stream(self, prompt: str, response_format: type[Any] | None = None) -> RunStream[TaskOutput]:
+        """Answer one prompt and read the events as they happen, blocking; `.result` is what `kickoff` returns.
+
+        Example:
+            >>> from oarlock.events import ModelDelta
+            >>> from oarlock.testing import ScriptedLLM
+            >>> agent = Agent(role="Poet", goal="Rhyme", backstory="", llm=ScriptedLLM(["Row, row."]))
+            >>> for event in agent.stream("A line, please."):
+            ...     if isinstance(event, ModelDelta):
+            ...         print(event, end="|")
+            Row, |row.|
+        """
+        task = _prompted(self, prompt, response_format)
+        return read_run(lambda runtime, told: execute_alone(runtime, self, task, on_event=told))
+
+    def astream(self, prompt: str, response_format: type[Any] | None = None) -> AsyncRunStream[TaskOutput]:
+        """Answer one prompt and read the events as they happen: `async for event in agent.astream("...")`; see `stream`."""
+        task = _prompted(self, prompt, response_format)
+        return read_run_async(lambda runtime, told: execute_alone(runtime, self, task, on_event=told))
 
 
 def _prompted(agent: Agent, prompt: str, response_format: type[Any] | None) -> Task:

@@ -26,7 +26,7 @@ from oarlock.contract.events import (
 )
 from oarlock.contract.secret import scrub
 
-__all__ = ["describe", "listener"]
+__all__ = ["Listener", "describe", "listener"]
 
 Listener = Callable[[Event], None]
 

@@ -19,6 +19,7 @@ from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment
+from oarlock.agents.streams import AsyncRunStream, RunStream, read_run, read_run_async
 from oarlock.agents.task import Task
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event
@@ -210,6 +211,37 @@ class Crew:
             )
             return result
         return drive(self.run, inputs, user, on_event)
+
+    def stream(
+        self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
+    ) -> RunStream[CrewOutput]:
+        """Run the crew and read its events as they happen, blocking; models are asked for their answers piece by piece.
+
+        The run begins when the first event is asked for, goes no faster than you read, and ends when you leave. After the last
+        event `.result` is the `CrewOutput`, or the run's error is raised.
+
+        Args:
+            inputs: see `kickoff`, as for the errors.
+            user: likewise.
+            on_event: likewise; it is called as things happen, before you read of them.
+
+        Example:
+            >>> from oarlock.events import ModelDelta
+            >>> from oarlock.testing import ScriptedLLM
+            >>> agent = Agent(role="Poet", goal="Rhyme", backstory="", llm=ScriptedLLM(["Row, row."]))
+            >>> stream = Crew(agents=[agent], tasks=[Task(description="A line", agent=agent)]).stream()
+            >>> [event.text for event in stream if isinstance(event, ModelDelta)]
+            ['Row, ', 'row.']
+            >>> stream.result.raw
+            'Row, row.'
+        """
+        return read_run(lambda runtime, told: self.run(runtime, inputs, user, told), on_event)
+
+    def astream(
+        self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
+    ) -> AsyncRunStream[CrewOutput]:
+        """Run the crew and read its events as they happen: `async for event in crew.astream(inputs)`; see `stream`."""
+        return read_run_async(lambda runtime, told: self.run(runtime, inputs, user, told), on_event)
 
     async def akickoff(
         self,

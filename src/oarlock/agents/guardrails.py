@@ -145,6 +145,7 @@ async def _judged_by_llm(work: Work, rule: str, llm: BaseLLM, output: TaskOutput
     judging = dataclasses.replace(
         work,
         llm=llm,
+        purpose="judge",
         messages=[
             {"role": "system", "content": JUDGE.format(rule=rule)},
             {"role": "user", "content": f"The answer to check:\n{output.raw}"},

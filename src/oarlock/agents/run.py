@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.approval import rules_of
-from oarlock.agents.console import listener
+from oarlock.agents.console import Listener, listener
 from oarlock.agents.definitions import tools_of
 from oarlock.agents.finish import Finish, finish_of
 from oarlock.agents.hooks import hooks_at_work
@@ -129,7 +129,13 @@ def assign(
 
 
 async def execute_alone(
-    runtime: Runtime, agent: Agent, task: Task, context: str | None = None, tools: list[Any] | None = None
+    runtime: Runtime,
+    agent: Agent,
+    task: Task,
+    context: str | None = None,
+    tools: list[Any] | None = None,
+    *,
+    on_event: Listener | None = None,
 ) -> TaskOutput:
     """Run one task by one agent, without a crew."""
     assignment = assign(task, agent, agent.llm, {})
@@ -137,7 +143,7 @@ async def execute_alone(
         given = tools_of("execute_task", tools)
         rules = rules_of("execute_task", given, agent, None)
         assignment = dataclasses.replace(assignment, tools=given, rules=rules)
-    watcher = listener(agent.verbose, (), None)
+    watcher = listener(agent.verbose, (), on_event)
     with scope(run_id=runtime.new_id(), listener=watcher, clock=runtime.time, tool_store=ToolStore()):
         return await execute(runtime, assignment, context or "", 1)
 

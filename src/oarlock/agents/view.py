@@ -6,9 +6,21 @@ from typing import TYPE_CHECKING
 
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import OarlockError
-from oarlock.contract.events import CacheHit, CallFailed, CallFinished, CallStarted, Event, FellBack, Waited, Waiting
-from oarlock.contract.reply import Reply, Usage
-from oarlock.contract.request import Request
+from oarlock.contract.events import (
+    CacheHit,
+    CallFailed,
+    CallFinished,
+    CallStarted,
+    Event,
+    FellBack,
+    ModelDelta,
+    Waited,
+    Waiting,
+)
+from oarlock.contract.replacing import replacer
+from oarlock.contract.reply import Delta, Reply, Usage
+from oarlock.contract.request import DeltaSink, Request
+from oarlock.runtime import ReadRuntime
 
 if TYPE_CHECKING:
     from oarlock.agents.work import Work
@@ -19,9 +31,9 @@ __all__ = ["ask_in_view"]
 async def ask_in_view(work: Work, request: Request, instead: Reply | None) -> Reply:
     """Do what `Work.answered` does, and tell whoever watches of it."""
     here, model, tally = current_call(), work.llm.model, _Tally()
-    request = request.replace(observers=(*request.observers, tally))
     # As sure to be the same when the run is driven again as the keys of tools.
     with scope(span_id=f"{here.run_id}:{work.key}:{work.calls}", parent_id=here.span_id):
+        request = request.replace(observers=(*request.observers, tally), deltas=_pieces(work))
         tell(
             CallStarted,
             model=model,
@@ -29,6 +41,7 @@ async def ask_in_view(work: Work, request: Request, instead: Reply | None) -> Re
             number=work.calls,
             tools=len(request.tools),
             streams=request.deltas is not None,
+            purpose=work.purpose,
             request=request,
         )
         started = work.runtime.now()
@@ -41,6 +54,42 @@ async def ask_in_view(work: Work, request: Request, instead: Reply | None) -> Re
             raise
         tell(CallFinished, model=model, seconds=work.runtime.now() - started, reply=reply, **tally.figures())
     return reply
+
+
+def _pieces(work: Work) -> _Pieces | None:
+    """Return where the pieces of the answer go, if the run is read as a stream."""
+    return _Pieces(work.runtime, work) if isinstance(work.runtime, ReadRuntime) else None
+
+
+class _Pieces(DeltaSink):
+    """Tells of a model's answer piece by piece. Each says which attempt it is of, so that there may be several."""
+
+    __slots__ = ("_clock", "_listener", "_runtime", "_template", "attempt")
+
+    may_begin_anew = True
+
+    def __init__(self, runtime: ReadRuntime[Event], work: Work) -> None:
+        super().__init__()
+        here = current_call()
+        assert here.listener is not None, "whoever reads listens"
+        self.attempt = 1
+        self._runtime, self._listener, self._clock = runtime, here.listener, here.clock
+        self._template = ModelDelta(purpose=work.purpose)
+
+    def begin_anew(self) -> None:
+        self.delivered = 0
+        self.attempt += 1
+
+    async def put(self, delta: Delta) -> None:
+        """Tell of a piece, and return once the next one is wanted."""
+        if delta.text or delta.tool_call is not None:
+            self.delivered += 1
+            facts = {"text": delta.text, "tool_call": delta.tool_call, "attempt": self.attempt, "time": self._clock()}
+            self._listener(_with(self._template, facts))
+        await self._runtime.give_way()
+
+
+_with = replacer(ModelDelta)
 
 
 class _Tally:

@@ -48,6 +48,7 @@ class Work:
         hooks: around each model call and tool call.
         window: keeps the conversation within the model's context window.
         json_schema: of the answer, for an LLM that can be bound to one; turns that may call tools are free of it.
+        purpose: what the model is asked for, as events tell it.
         tools_as_text: the prompt says how to use tools by writing text.
         extras: further arguments for a `call()` that names them.
         usage: what it has cost so far.
@@ -66,6 +67,7 @@ class Work:
     hooks: HooksAtWork | None = None
     window: Window | None = None
     json_schema: Mapping[str, Any] | None = None
+    purpose: str = "answer"
     tools_as_text: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)

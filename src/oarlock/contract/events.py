@@ -180,6 +180,7 @@ class CallStarted(Event):
         number: which of the agent's calls for this piece of work it is, from 1.
         tools: how many are offered.
         streams: the answer comes in pieces, as `ModelDelta`s.
+        purpose: `"answer"`, or `"judge"` for a guardrail in words.
         request: what is asked.
     """
 
@@ -188,6 +189,7 @@ class CallStarted(Event):
     number: int = 1
     tools: int = 0
     streams: bool = False
+    purpose: str = "answer"
     request: Request | None = field(default=None, repr=False, metadata=_CONTENT)
 
 
@@ -199,11 +201,13 @@ class ModelDelta(Event):
         text: of the answer; empty for a piece of a tool call.
         tool_call: a piece of a tool call: its arguments may be a part only, the first piece has the name.
         attempt: a higher one begins the answer anew, and what came before counts no more.
+        purpose: as in `CallStarted`.
     """
 
     text: str = field(default="", repr=False, metadata=_CONTENT)
     tool_call: ToolCall | None = field(default=None, repr=False, metadata=_CONTENT)
     attempt: int = 1
+    purpose: str = "answer"
 
     def __str__(self) -> str:
         return self.text

@@ -322,7 +322,7 @@ class BaseLLM(ABC):
         handler = self._ask_own_code if self._written else self._handler
         reply = await self._within_budgets(handler)(runtime, request)
         if request.deltas is not None and not request.deltas.delivered:
-            await request.deltas.put(Delta(reply.text))
+            await request.deltas.put_whole(reply)
         return reply
 
     async def _respond(self, runtime: Runtime, request: Request) -> Reply:

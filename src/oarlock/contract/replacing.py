@@ -25,7 +25,7 @@ def replacer(cls: type[T]) -> Callable[[T, Mapping[str, Any]], T]:
         >>> replacer(Point)(Point(1, 2), {"y": 3})
         Point(x=1, y=3)
     """
-    writers = {one.name: vars(cls)[one.name].__set__ for one in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    writers = {one.name: getattr(cls, one.name).__set__ for one in dataclasses.fields(cls)}  # type: ignore[arg-type]
     in_order = tuple(writers.values())
     read = operator.attrgetter(*writers)
     new = object.__new__

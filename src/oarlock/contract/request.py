@@ -10,7 +10,7 @@ from oarlock.contract.context import emit
 from oarlock.contract.events import Event, Waited, Waiting
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.replacing import replacer
-from oarlock.contract.reply import Delta
+from oarlock.contract.reply import Delta, Reply
 from oarlock.runtime import Runtime
 from oarlock.runtime.streams import hand_over
 
@@ -37,6 +37,13 @@ class DeltaSink:
         """Hand a piece to the consumer, and return once the next one is wanted."""
         self.delivered += 1
         await hand_over(delta)
+
+    async def put_whole(self, reply: Reply) -> None:
+        """Hand an answer over that did not come in pieces: its text, and each of its tool calls."""
+        if reply.text or not reply.tool_calls:
+            await self.put(Delta(reply.text))
+        for call in reply.tool_calls:
+            await self.put(Delta(tool_call=call))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

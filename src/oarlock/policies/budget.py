@@ -17,7 +17,7 @@ from oarlock.policies.budget_call import BudgetedCall
 from oarlock.policies.checks import positive, whole
 from oarlock.policies.ledger import NOTHING, Charge, Cost, Ledger
 from oarlock.policies.prices import Price, PriceTable, Rate, amount, grains
-from oarlock.runtime import Runtime
+from oarlock.runtime import Runtime, driver_of
 
 if TYPE_CHECKING:
     from oarlock.contract.llm import BaseLLM
@@ -189,7 +189,7 @@ class Budget:
         self._refuse_if_used_up()
         around = self._charge_around()
         hold = self._most(request, llm, rate)
-        charge = Charge(self._ledger, hold, runtime, around=None if current_call().apart else around)
+        charge = Charge(self._ledger, hold, driver_of(runtime), around=None if current_call().apart else around)
         call = BudgetedCall(charge, request, self._table, rate, self._refuse_another_attempt)
         try:
             if around is None:  # a call inside a call waits for nobody: the one around it does not end before

@@ -15,7 +15,7 @@ from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request, waiting
 from oarlock.policies.checks import positive, whole
-from oarlock.runtime import Promise, Runtime
+from oarlock.runtime import Promise, Runtime, driver_of
 from oarlock.runtime.blocking import BlockingRuntime
 
 __all__ = ["Concurrency"]
@@ -86,7 +86,7 @@ class Concurrency:
         started = runtime.now()
         latest = started + self.max_wait if self.max_wait is not None else math.inf
         latest = min(latest, math.inf if request.deadline is None else request.deadline)
-        waiter = self._join(thread, blocking=isinstance(runtime, BlockingRuntime), no_time=latest <= started)
+        waiter = self._join(thread, blocking=isinstance(driver_of(runtime), BlockingRuntime), no_time=latest <= started)
         if waiter is None:
             return
         try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from oarlock.contract.errors import LLMTimeoutError
 from oarlock.contract.reply import Reply
-from oarlock.runtime import Promise, Runtime
+from oarlock.runtime import Promise, Runtime, driver_of
 
 __all__ = ["Flights"]
 
@@ -54,7 +54,7 @@ class Flights:
             flight, mine = self._join(runtime, key)
             if mine:
                 return await self._lead(key, flight, ask), False
-            if _asking.get() or (flight.thread == threading.get_ident() and flight.runtime is not runtime):
+            if _asking.get() or (flight.thread == threading.get_ident() and flight.runtime is not driver_of(runtime)):
                 # Inside a question of its own, or blocking the event loop of the one who asks: it might wait for itself.
                 return (await ask())[0], False
             latest = runtime.now() + _PATIENCE
@@ -76,7 +76,7 @@ class Flights:
             flight = self._flights.get(key)
             if flight is not None:
                 return flight, False
-            flight = self._flights[key] = _Flight(runtime)
+            flight = self._flights[key] = _Flight(driver_of(runtime))
             return flight, True
 
     async def _lead(self, key: str, flight: _Flight, ask: _Ask) -> Reply:

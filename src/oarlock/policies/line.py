@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-from oarlock.runtime import Promise, Runtime
+from oarlock.runtime import Promise, Runtime, driver_of
 
 __all__ = ["Line", "Waiter"]
 
@@ -46,10 +46,10 @@ class Line:
 
     def join(self, runtime: Runtime, *, due: float, weight: int) -> Waiter:
         """Return a place at the end of the line. The owner holds the lock."""
-        waiter = Waiter(runtime, due, weight)
+        waiter = Waiter(driver_of(runtime), due, weight)
         self.weight += weight
         first = self._waiters[0] if self._waiters else None
-        if first is not None and first.thread == waiter.thread and first.runtime is not runtime:
+        if first is not None and first.thread == waiter.thread and first.runtime is not waiter.runtime:
             # A blocking call on the thread of an event loop whose tasks wait: none of them can move before it has.
             self._waiters.appendleft(waiter)
         else:

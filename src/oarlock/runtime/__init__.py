@@ -5,6 +5,17 @@ from __future__ import annotations
 from oarlock.runtime.ambient import current_blocking, drive, drive_async
 from oarlock.runtime.promise import Promise
 from oarlock.runtime.protocol import Job, Runtime
+from oarlock.runtime.reading import ReadRuntime, driver_of
 from oarlock.runtime.threads import ThreadPool
 
-__all__ = ["Job", "Promise", "Runtime", "ThreadPool", "current_blocking", "drive", "drive_async"]
+__all__ = [
+    "Job",
+    "Promise",
+    "ReadRuntime",
+    "Runtime",
+    "ThreadPool",
+    "current_blocking",
+    "drive",
+    "drive_async",
+    "driver_of",
+]

@@ -59,6 +59,22 @@ class AsyncRuntime(SystemClock):
                 task.exception()  # counts as seen: only the first failure is raised, and asyncio logs no other
         return [task.result() for task in tasks]
 
+    def start(self, job: Job[T]) -> asyncio.Future[T]:
+        """Run a job in a task of its own."""
+        return asyncio.ensure_future(job())
+
+    def stop(self, jobs: list[asyncio.Future[Any]]) -> None:
+        """Cancel jobs that nobody wants any more."""
+        for job in jobs:
+            job.cancel()
+
+    async def settle(self, jobs: list[asyncio.Future[Any]]) -> None:
+        """Wait for them to end, however they do."""
+        await asyncio.wait(jobs)
+        for job in jobs:
+            if not job.cancelled():
+                job.exception()  # counts as seen, so that asyncio does not log it
+
     def step(self, kind: str, name: str, job: Job[T], key: str = "", on_resume: str = "retry") -> Awaitable[T]:
         return job()
 

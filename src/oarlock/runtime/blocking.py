@@ -88,6 +88,18 @@ class BlockingRuntime(SystemClock):
             wait_all(futures)
         return [future.result() for future in futures]
 
+    def start(self, job: Job[T]) -> Future[T]:
+        """Run a job in a thread of its own."""
+        return self._threads.submit(self._drive, job)
+
+    def stop(self, jobs: list[Future[Any]]) -> None:
+        """Wait for jobs that nobody wants any more: a thread cannot be stopped."""
+        with self._waiting():
+            wait_all(jobs)
+
+    async def settle(self, jobs: list[Future[Any]]) -> None:
+        """Do nothing: they have ended."""
+
     def _drive(self, job: Job[T]) -> T:
         async def whole() -> T:
             return await job()

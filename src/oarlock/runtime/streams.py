@@ -7,6 +7,7 @@ sets the pace: nothing runs ahead of it.
 
 from __future__ import annotations
 
+import contextvars
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, Self, TypeVar
@@ -33,18 +34,28 @@ class StreamLeft(BaseException):
 
 
 class _Driven(Generic[T, R]):
-    """What both colours share: work that starts when somebody reads, and its result once it has ended."""
+    """What both colours share: work that starts when somebody reads, and its result once it has ended.
 
-    def __init__(self, start: Callable[[], Coroutine[Any, Any, R]]) -> None:
+    Args:
+        start: makes the work.
+        own_context: let the work have context variables of its own, a copy of the reader's at its beginning, so that what it
+            sets and what the reader sets stay apart.
+    """
+
+    def __init__(self, start: Callable[[], Coroutine[Any, Any, R]], *, own_context: bool = False) -> None:
         self._start = start
+        self._own_context = own_context
         self._started: Coroutine[Any, Any, R] | None = None
+        self._within: Callable[..., Any] = _here
         self._reply: R | None = None
         self._ended = False
 
     @property
     def _work(self) -> Coroutine[Any, Any, R]:
         if self._started is None:
-            self._started = self._start()
+            if self._own_context:
+                self._within = contextvars.copy_context().run
+            self._started = self._within(self._start)
         return self._started
 
     @property
@@ -62,14 +73,15 @@ class _Driven(Generic[T, R]):
 class Stream(_Driven[T, R], Iterator[T]):
     """Items as they come; `.reply` is the whole once the last one has come.
 
-    Leaving early, with `close()` or as a context manager, ends the work behind it and frees its connection.
+    Leaving early, with `close()`, as a context manager, or by letting go of it, ends the work behind it and frees its connection.
     """
 
     def __next__(self) -> T:
         if self._ended:
             raise StopIteration
+        work = self._work
         try:
-            handed = self._work.send(None)
+            handed = self._within(work.send, None)
         except StopIteration as end:
             self._ended, self._reply = True, end.value
             raise StopIteration from None
@@ -82,7 +94,7 @@ class Stream(_Driven[T, R], Iterator[T]):
         """End the stream early."""
         self._ended = True
         if self._started is not None:
-            self._started.close()
+            self._within(self._started.close)
 
     def __enter__(self) -> Self:
         return self
@@ -90,18 +102,30 @@ class Stream(_Driven[T, R], Iterator[T]):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if not getattr(self, "_ended", True):
+            self.close()
+
 
 class AsyncStream(_Driven[T, R], AsyncIterator[T]):
     """Items as they come, on the running event loop; `.reply` is the whole once the last one has come.
 
-    Iterate in one task. Leaving early: `await stream.aclose()`, or use it with `async with`.
+    Iterate in one task. Leaving early: `await stream.aclose()`, or use it with `async with`. One that is let go of is closed by
+    its event loop as soon as that comes to it.
     """
+
+    _loop: Any = None
 
     async def __anext__(self) -> T:
         if self._ended:
             raise StopAsyncIteration
+        if self._loop is None:
+            import asyncio  # brought by whoever runs this; a blocking program never needs it
+
+            self._loop = asyncio.get_running_loop()
+        work = self._work
         try:
-            handed = await _next_item(self._work)
+            handed = await _next_item(self._within, work)
         except _End as end:
             self._ended, self._reply = True, end.value
             raise StopAsyncIteration from None
@@ -113,7 +137,8 @@ class AsyncStream(_Driven[T, R], AsyncIterator[T]):
     async def aclose(self) -> None:
         """End the stream early; waits until what is behind it has closed."""
         if not self._ended and self._started is not None:
-            await _shut(self._started)
+            self._ended = True
+            await _shut(self._within, self._started)
         self._ended = True
 
     async def __aenter__(self) -> Self:
@@ -122,6 +147,19 @@ class AsyncStream(_Driven[T, R], AsyncIterator[T]):
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
+    def __del__(self) -> None:
+        if getattr(self, "_ended", True) or self._started is None:
+            return
+        within, work, loop = self._within, self._started, self._loop
+        try:
+            loop.call_soon_threadsafe(lambda: loop.create_task(_shut(within, work)))
+        except RuntimeError:  # the loop has closed: nothing may be awaited any more
+            within(work.close)
+
+
+def _here(call: Callable[..., Any], *args: Any) -> Any:
+    return call(*args)
+
 
 class _End(Exception):  # noqa: N818  a signal, not an error
     def __init__(self, value: Any) -> None:
@@ -129,13 +167,13 @@ class _End(Exception):  # noqa: N818  a signal, not an error
 
 
 @types.coroutine
-def _next_item(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[Any]]:
+def _next_item(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[Any]]:
     """Drive `work` up to the next item, passing what it awaits on to the event loop."""
     resume: Callable[[Any], Any] = work.send
     value: Any = None
     while True:
         try:
-            out = resume(value)
+            out = within(resume, value)
         except StopIteration as end:
             raise _End(end.value) from None
         if isinstance(out, _Handed):
@@ -147,14 +185,18 @@ def _next_item(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[An
         out = None  # a future's repr has its result, and an error may show this frame's variables
 
 
+async def _shut(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> None:
+    await _ended_early(within, work)
+
+
 @types.coroutine
-def _shut(work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
+def _ended_early(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
     """End the work as `close()` does, but let it await while it cleans up, which `GeneratorExit` would not."""
     resume: Callable[[Any], Any] = work.throw
     value: Any = StreamLeft()
     while True:
         try:
-            out = resume(value)
+            out = within(resume, value)
         except (StopIteration, StreamLeft):
             return
         if isinstance(out, _Handed):
