@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from oarlock.contract.replacing import replacer
 from oarlock.contract.reply import Usage
 
-__all__ = ["AgentAction", "AgentFinish", "CrewOutput", "OutputFormat", "TaskOutput"]
+__all__ = ["AgentAction", "AgentFinish", "CrewOutput", "OutputFormat", "TaskOutput", "output_with"]
 
 
 class OutputFormat(StrEnum):
@@ -75,6 +76,9 @@ class TaskOutput:
 
     def __str__(self) -> str:
         return self.raw
+
+
+output_with = replacer(TaskOutput)
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen: it is the caller's, and `after_kickoff` functions change it

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from oarlock.contract.reply import Reply, Usage
+from oarlock.contract.reply import Reply, Usage, reply_with
 from oarlock.contract.request import Request
 
 __all__ = ["message_tokens", "prompt_tokens", "text_tokens", "tool_tokens", "with_usage"]
@@ -55,19 +54,21 @@ def with_usage(reply: Reply, request: Request) -> Reply:
     requests = usage.requests if _is_count(usage.requests) else 1
     read, written = usage.prompt_tokens, usage.completion_tokens
     if _is_count(read) and (_is_count(written) or (written == 0 and not _answer(reply))):
-        return reply if usage.requests == requests else _with(reply, usage, requests=requests)
-    return _with(
-        reply,
-        usage,
+        return reply if usage.requests == requests else _with(reply, requests, read, written, usage.estimated)
+    read = read if _is_count(read) else prompt_tokens(request)
+    written = written if _is_count(written) else _answer(reply)
+    return _with(reply, requests, read, written, estimated=True)
+
+
+def _with(reply: Reply, requests: int, read: int, written: int, estimated: bool) -> Reply:
+    usage = Usage(
+        prompt_tokens=read,
+        completion_tokens=written,
+        cached_prompt_tokens=reply.usage.cached_prompt_tokens,
         requests=requests,
-        prompt_tokens=read if _is_count(read) else prompt_tokens(request),
-        completion_tokens=written if _is_count(written) else _answer(reply),
-        estimated=True,
+        estimated=estimated,
     )
-
-
-def _with(reply: Reply, usage: Usage, **changes: Any) -> Reply:
-    return dataclasses.replace(reply, usage=dataclasses.replace(usage, **changes))
+    return reply_with(reply, {"usage": usage})
 
 
 def _answer(reply: Reply) -> int:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oarlock.contract.messages import Message, ToolCallMessage
+from oarlock.contract.replacing import replacer
 
-__all__ = ["Delta", "EndpointLimit", "Reply", "ToolCall", "Usage"]
+__all__ = ["Delta", "EndpointLimit", "Reply", "ToolCall", "Usage", "reply_with"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +143,9 @@ class Reply:
             "content": self.text or None,
             "tool_calls": [call.as_message() for call in self.tool_calls],
         }
+
+
+reply_with = replacer(Reply)
 
 
 @dataclass(frozen=True, slots=True)

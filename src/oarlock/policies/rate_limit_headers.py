@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from oarlock.contract.errors import LLMError, RateLimitError
-from oarlock.contract.reply import EndpointLimit, Reply
+from oarlock.contract.reply import EndpointLimit, Reply, reply_with
 
 __all__ = ["limits_seen", "with_hint", "with_limits"]
 
@@ -61,7 +61,7 @@ def with_limits(reply: Reply, headers: Mapping[str, str], wall_time: float, *, a
         return reply
     if age:
         limits = tuple(replace(one, resets_in=one.resets_in and max(0.0, one.resets_in - age)) for one in limits)
-    return replace(reply, limits=limits)
+    return reply_with(reply, {"limits": limits})
 
 
 def with_hint(error: LLMError, headers: Mapping[str, str], wall_time: float) -> LLMError:
