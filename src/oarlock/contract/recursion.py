@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -40,17 +39,23 @@ def counted(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-@contextmanager
-def _one_deeper(name: str) -> Iterator[None]:
-    depths = _depths.get()
-    depth = depths.get(name, 0) + 1
-    if depth > MAX_TURNS:
-        raise StepsExhaustedError(
-            f"{name}() called itself {MAX_TURNS} times within one model call: the model keeps asking for functions that "
-            "are not there or do not help. Add the assistant's message and an answer for every tool call before asking again."
-        )
-    token = _depths.set({**depths, name: depth})
-    try:
-        yield
-    finally:
-        _depths.reset(token)
+class _one_deeper:  # noqa: N801  used like a function
+    """Count one call of this name more while inside, and refuse one too many."""
+
+    __slots__ = ("_name", "_token")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        name, depths = self._name, _depths.get()
+        depth = depths.get(name, 0) + 1
+        if depth > MAX_TURNS:
+            raise StepsExhaustedError(
+                f"{name}() called itself {MAX_TURNS} times within one model call: the model keeps asking for functions that "
+                "are not there or do not help. Add the assistant's message and an answer for every tool call before asking again."
+            )
+        self._token = _depths.set({**depths, name: depth})
+
+    def __exit__(self, *error: object) -> None:
+        _depths.reset(self._token)

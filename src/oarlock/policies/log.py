@@ -66,6 +66,8 @@ class Log:
                 self.logger.debug("%s: %s", scrub(str(message.get("role"))), scrub(_content(message), 1000))
 
     def _answered(self, reply: Reply, seconds: float) -> None:
+        if not self.logger.isEnabledFor(logging.INFO):
+            return
         self.logger.info(
             "answered in %.2f s: %s, %d + %d tokens%s, %d tool calls",
             seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -24,20 +25,24 @@ _override: contextvars.ContextVar[Driver | None] = contextvars.ContextVar("oarlo
 
 def current_blocking() -> Driver:
     """Return the runtime that a blocking door uses here."""
-    override = _override.get()
-    if override is not None:
-        return override
+    return _override.get() or _blocking()
+
+
+def current_async() -> Runtime:
+    """Return the runtime that a door for coroutines uses here."""
+    return _override.get() or _async()
+
+
+@functools.cache
+def _blocking() -> Driver:
     from oarlock.runtime.blocking import BLOCKING
 
     return BLOCKING
 
 
-def current_async() -> Runtime:
-    """Return the runtime that a door for coroutines uses here."""
-    override = _override.get()
-    if override is not None:
-        return override
-    from oarlock.runtime.aio import ASYNC
+@functools.cache
+def _async() -> Runtime:
+    from oarlock.runtime.aio import ASYNC  # brings asyncio, which a purely blocking program never needs
 
     return ASYNC
 
