@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from oarlock.contract.endings import refuses_schemas
@@ -50,15 +50,12 @@ class ChatLLM(HttpLLM):
     def supports_option(self, name: str) -> bool:
         return super().supports_option(name) if self._written else True  # the endpoint refuses what it does not know
 
-    async def _respond(self, runtime: Runtime, request: Request) -> Reply:
-        try:
-            return await super()._respond(runtime, request)
-        except BadRequestError as error:
-            if request.json_schema is not None and self._json_schema is None and refuses_schemas(error):
-                # From now on it is not asked that way, unless only this one schema was wrong: "Invalid schema for
-                # response_format ..." are OpenAI's words. A race of two threads is harmless.
-                self._refused_a_schema = self._refused_a_schema or "invalid schema" not in str(error).lower()
-            raise
+    def _failed(self, request: Request, failure: BaseException) -> None:
+        asked = request.json_schema is not None and self._json_schema is None
+        if asked and isinstance(failure, BadRequestError) and refuses_schemas(failure):
+            # From now on it is not asked that way, unless only this one schema was wrong: "Invalid schema for
+            # response_format ..." are OpenAI's words. A race of two threads is harmless.
+            self._refused_a_schema = self._refused_a_schema or "invalid schema" not in str(failure).lower()
 
     def encode(self, request: Request) -> bytes:
         return encode(
@@ -88,9 +85,11 @@ class ChatLLM(HttpLLM):
     def _url(self) -> str:
         return self.base_url if self.base_url.endswith(_PATH) else self.base_url + _PATH
 
-    async def _exchange(self, runtime: Runtime, request: Request, sent: list[HttpRequest]) -> Reply:
-        if request.deltas is None:
-            return await super()._exchange(runtime, request, sent)
+    def _exchange(self, runtime: Runtime, request: Request, sent: list[HttpRequest]) -> Coroutine[Any, Any, Reply]:
+        exchange = super()._exchange if request.deltas is None else self._streamed
+        return exchange(runtime, request, sent)
+
+    async def _streamed(self, runtime: Runtime, request: Request, sent: list[HttpRequest]) -> Reply:
         until = self._until(runtime, request)
         answer = OpenAnswer(self, runtime, until, sent)
         try:

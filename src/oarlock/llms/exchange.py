@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from oarlock.contract.errors import LLMTimeoutError
@@ -37,11 +38,10 @@ class Exchange:
         self.response = await self.aside(request)
         return self.response
 
-    async def aside(self, request: HttpRequest) -> HttpResponse:
+    def aside(self, request: HttpRequest) -> Awaitable[HttpResponse]:
         """Send a request whose response is not the answer, such as one for a token."""
         self.sent.append(request)
-        answer: HttpResponse = await self.runtime.invoke(self.transport.send, self.transport.asend, self.timed(request))
-        return answer
+        return self.runtime.invoke(self.transport.send, self.transport.asend, self.timed(request))
 
     def timed(self, request: HttpRequest) -> HttpRequest:
         """Return the request with no more time than is left, and no more than it has, such as a sign-in's own for its token.

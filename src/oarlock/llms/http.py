@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpLLM"]
 
+_JSON = (("content-type", "application/json"), ("accept", "application/json"))
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})  # RFC 9110, section 15.4: those that a client would follow
 _ATTEMPTS_TIME = 3  # the deadline over all attempts is three times the timeout of one, unless given
 
@@ -196,7 +197,11 @@ class HttpLLM(BaseLLM, abstract=True):
         redact(failure, credentials_of(sent, self._own_words()))
         failure = self._with_time(failure, began, runtime.now(), request.deadline if sent else None)
         sent.clear()
+        self._failed(request, failure)
         raise failure
+
+    def _failed(self, request: Request, failure: BaseException) -> None:
+        """Learn from a failure what there is to learn for later requests."""
 
     def _with_time(self, failure: BaseException, began: float, now: float, deadline: float | None) -> BaseException:
         """Return the error with the time that it took; one that comes from the call's deadline says so."""
@@ -237,22 +242,21 @@ class HttpLLM(BaseLLM, abstract=True):
             raise LLMTimeoutError("The deadline passed before the request could be sent.", retryable=False)
         return until
 
-    async def _authorized(self, exchange: Exchange, request: HttpRequest) -> None:
+    def _authorized(self, exchange: Exchange, request: HttpRequest) -> Awaitable[object]:
         """Send a request through the sign-in, which has no more time than the attempt."""
         if self.auth is None:
-            await exchange.send(request)
-        else:
-            await authorize(exchange.runtime, self.auth, exchange.timed(request), exchange.send, exchange.aside)
+            return exchange.send(request)
+        return authorize(exchange.runtime, self.auth, exchange.timed(request), exchange.send, exchange.aside)
 
     def _http_request(self, request: Request, timeout: float) -> HttpRequest:
         encoded = self.encode(request)
         if isinstance(encoded, HttpRequest):
             return encoded.with_headers(*self._headers) if self._headers else encoded
         body = encoded if isinstance(encoded, bytes) else _json({**encoded, **self.options})
-        headers = [("content-type", "application/json"), ("accept", "application/json"), *self._headers]
+        headers = (*_JSON, *self._headers)
         if request.idempotency_key:
-            headers.append(("idempotency-key", request.idempotency_key))
-        return HttpRequest(method="POST", url=self._url(), headers=tuple(headers), body=body, timeout=timeout)
+            headers = (*headers, ("idempotency-key", request.idempotency_key))
+        return HttpRequest(method="POST", url=self._url(), headers=headers, body=body, timeout=timeout)
 
     def _own_words(self) -> set[str]:
         """Return what requests carry that is no secret, though it stands where one may."""
@@ -272,7 +276,7 @@ class HttpLLM(BaseLLM, abstract=True):
         except Exception as error:  # the boundary to the user's own code
             ours = classify(error, f"{type(self).__name__}.decode()")
             raise ResponseFormatError(f"{ours} It was given: {_shown(response)}") from error
-        reply = reply_from(answer, f"{type(self).__name__}.decode()")
+        reply = answer if isinstance(answer, Reply) else reply_from(answer, f"{type(self).__name__}.decode()")
         return require_whole(reply, self.model, self.on_length)
 
     def _refuse_failure(self, runtime: Runtime, response: HttpResponse) -> None:
