@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +18,7 @@ from oarlock.agents.hooks import hooks_at_work
 from oarlock.agents.inputs import fill
 from oarlock.agents.limits import PerMinute, TimeLimit, limited
 from oarlock.agents.native import run_native
-from oarlock.agents.outputs import TaskOutput
+from oarlock.agents.outputs import TaskOutput, output_with
 from oarlock.agents.prompts import react_prompt, system_prompt, task_prompt
 from oarlock.agents.react import run_react
 from oarlock.agents.window import Window
@@ -169,7 +170,8 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
             tell(TaskFailed, seconds=runtime.now() - started, error=error)
             raise
         assignment.spent.append((assignment.role, work.usage))
-        output = dataclasses.replace(output, usage=sum((usage for _, usage in assignment.spent), Usage()))
+        spent = functools.reduce(Usage.__add__, [usage for _, usage in assignment.spent])
+        output = output_with(output, {"usage": spent})
         tell(TaskFinished, seconds=runtime.now() - started, answer=output.raw, usage=output.usage)
         if task.callback:
             await notify(runtime, f"{number}:done", task.callback, output)
