@@ -28,7 +28,7 @@ def replacer(cls: type[T]) -> Callable[[T, Mapping[str, Any]], T]:
     names = [one.name for one in dataclasses.fields(cls)]  # type: ignore[arg-type]
     open_ = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
     draft: Any = type(cls.__name__, cls.__bases__, {"__slots__": vars(cls)["__slots__"], **open_})
-    write: Any = dataclasses.make_dataclass(cls.__name__, names, eq=False, repr=False).__init__
+    write: Any = vars(dataclasses.make_dataclass(cls.__name__, names, eq=False, repr=False))["__init__"]
     read = operator.attrgetter(*names)
     new = object.__new__
 
