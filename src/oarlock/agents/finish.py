@@ -61,6 +61,7 @@ class Finish:
         if self.structure is not None:
             # In the prompt in any case: few endpoints show the model the schema that they bind its answer to.
             wanted += self.structure.instruction
+            work.structure = self.structure
             if work.llm.supports_json_schema():
                 work.json_schema = strict(self.structure.schema)
         work.messages[-1]["content"] = f"{work.messages[-1]['content']}{wanted}"

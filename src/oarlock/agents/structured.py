@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from oarlock.agents.work import Work
 
-__all__ = ["Structure", "find", "strict", "structure_of"]
+__all__ = ["END_OF_THOUGHTS", "Structure", "end_of_value", "find", "strict", "structure_of"]
 
 _log = logging.getLogger("oarlock.agents")
 _MOST_VALUES: Final = (
@@ -31,7 +31,7 @@ _MOST_VALUES: Final = (
 _FENCE: Final = re.compile(r"```[ \t]*\w*[ \t]*\n(.*?)```", re.DOTALL)
 _START: Final = re.compile(r"[{\[]")
 _LIKE_JSON: Final = re.compile(r'\{\s*(?:"|\})|\[\s*[\[{"\]]')
-_END_OF_THOUGHTS: Final = "</think>"  # of DeepSeek-R1, Qwen and others, where the endpoint leaves thoughts in the text
+END_OF_THOUGHTS: Final = "</think>"  # of DeepSeek-R1, Qwen and others, where the endpoint leaves thoughts in the text
 _MOST_PROBLEMS: Final = 1000  # characters of the errors that a model is shown
 
 
@@ -163,11 +163,11 @@ def find(answer: str) -> Iterator[str]:
         >>> list(find("```json\\n[1, 2]\\n```"))
         ['[1, 2]']
     """
-    whole = answer.rpartition(_END_OF_THOUGHTS)[2].strip()
-    if _end(whole, 0) == len(whole):
+    whole = answer.rpartition(END_OF_THOUGHTS)[2].strip()
+    if end_of_value(whole, 0) == len(whole):
         yield whole
         return
-    fenced = [text for text in map(str.strip, _FENCE.findall(whole)) if text and _end(text, 0) == len(text)]
+    fenced = [text for text in map(str.strip, _FENCE.findall(whole)) if text and end_of_value(text, 0) == len(text)]
     yield from fenced[-_MOST_VALUES:] or _between_words(whole)
 
 
@@ -178,7 +178,7 @@ def _between_words(text: str) -> list[str]:
         start = _START.search(text, at)
         if start is None:
             break
-        end = _end(text, start.start())
+        end = end_of_value(text, start.start())
         if end is not None:
             found.append(text[start.start() : end])
         elif _LIKE_JSON.match(text, start.start()):
@@ -187,7 +187,7 @@ def _between_words(text: str) -> list[str]:
     return found
 
 
-def _end(text: str, start: int) -> int | None:
+def end_of_value(text: str, start: int) -> int | None:
     """Return where the JSON value that begins here ends, `None` if it is none."""
     try:
         return _DECODER.raw_decode(text, start)[1]

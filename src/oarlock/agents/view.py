@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from oarlock.agents.partial import PartialReader
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.events import (
@@ -14,6 +15,7 @@ from oarlock.contract.events import (
     Event,
     FellBack,
     ModelDelta,
+    PartialOutput,
     Waited,
     Waiting,
 )
@@ -64,7 +66,7 @@ def _pieces(work: Work) -> _Pieces | None:
 class _Pieces(DeltaSink):
     """Tells of a model's answer piece by piece. Each says which attempt it is of, so that there may be several."""
 
-    __slots__ = ("_clock", "_listener", "_runtime", "_template", "attempt")
+    __slots__ = ("_clock", "_listener", "_partial", "_runtime", "_template", "_work", "attempt")
 
     may_begin_anew = True
 
@@ -75,10 +77,13 @@ class _Pieces(DeltaSink):
         self.attempt = 1
         self._runtime, self._listener, self._clock = runtime, here.listener, here.clock
         self._template = ModelDelta(purpose=work.purpose)
+        self._work = work
+        self._partial = _partial_reader(work)
 
     def begin_anew(self) -> None:
         self.delivered = 0
         self.attempt += 1
+        self._partial = _partial_reader(self._work)
 
     async def put(self, delta: Delta) -> None:
         """Tell of a piece, and return once the next one is wanted."""
@@ -86,10 +91,20 @@ class _Pieces(DeltaSink):
             self.delivered += 1
             facts = {"text": delta.text, "tool_call": delta.tool_call, "attempt": self.attempt, "time": self._clock()}
             self._listener(_with(self._template, facts))
+            value = self._partial.feed(delta.text) if self._partial is not None and delta.text else None
+            if value is not None:
+                self._listener(PartialOutput(value=value, attempt=self.attempt))
         await self._runtime.give_way()
 
 
 _with = replacer(ModelDelta)
+
+
+def _partial_reader(work: Work) -> PartialReader | None:
+    structure = work.structure
+    if structure is None or work.purpose != "answer":
+        return None
+    return PartialReader(structure.model, as_json=structure.as_json, after_mark=work.tools_as_text)
 
 
 class _Tally:

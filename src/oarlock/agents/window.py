@@ -235,7 +235,15 @@ class Window:
         )
         messages: list[Message] = [{"role": "system", "content": SUMMARISE}, {"role": "user", "content": asked}]
         writer = dataclasses.replace(
-            work, llm=llm, messages=messages, tools={}, usage=Usage(), json_schema=None, window=None
+            work,
+            llm=llm,
+            messages=messages,
+            tools={},
+            usage=Usage(),
+            json_schema=None,
+            window=None,
+            key=f"{work.key}:summary",  # the call that it makes room for has the same number
+            purpose="summary",
         )
         try:
             summary = (await writer.ask()).text.strip()

@@ -23,6 +23,7 @@ from oarlock.runtime import Runtime, ThreadPool
 
 if TYPE_CHECKING:
     from oarlock.agents.hooks import HooksAtWork
+    from oarlock.agents.structured import Structure
     from oarlock.agents.window import Window
     from oarlock.tools import BaseTool
 
@@ -48,6 +49,7 @@ class Work:
         hooks: around each model call and tool call.
         window: keeps the conversation within the model's context window.
         json_schema: of the answer, for an LLM that can be bound to one; turns that may call tools are free of it.
+        structure: what the answer is to look like; it is read while it comes.
         purpose: what the model is asked for, as events tell it.
         tools_as_text: the prompt says how to use tools by writing text.
         extras: further arguments for a `call()` that names them.
@@ -67,6 +69,7 @@ class Work:
     hooks: HooksAtWork | None = None
     window: Window | None = None
     json_schema: Mapping[str, Any] | None = None
+    structure: Structure | None = None
     purpose: str = "answer"
     tools_as_text: bool = False
     extras: Mapping[str, Any] = field(default_factory=dict)

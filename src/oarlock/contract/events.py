@@ -7,8 +7,8 @@ piece around it, so that all pieces of a run are a tree. An event that begins an
 | piece of work | begins with | ends with | happens within |
 |---|---|---|---|
 | run | `RunStarted` | `RunFinished`, `RunFailed` | `TaskSkipped` |
-| task | `TaskStarted` | `TaskFinished`, `TaskFailed` | `PartialOutput`, `GuardrailChecked`, `AnswerRejected`, `HumanAsked`, `HumanAnswered` |
-| model call | `CallStarted` | `CallFinished`, `CallFailed` | `ModelDelta`, `Waiting`, `Waited`, `CacheHit`, `FellBack`, `CircuitChanged`, `SignedIn` |
+| task | `TaskStarted` | `TaskFinished`, `TaskFailed` | `GuardrailChecked`, `AnswerRejected`, `HumanAsked`, `HumanAnswered` |
+| model call | `CallStarted` | `CallFinished`, `CallFailed` | `ModelDelta`, `PartialOutput`, `Waiting`, `Waited`, `CacheHit`, `FellBack`, `CircuitChanged`, `SignedIn` |
 | tool's run | `ToolStarted` | `ToolFinished` | `ApprovalRequested`, `ApprovalDecided`, `Delegated`, and what the coworker then does |
 
 `oarlock.events.to_dict` makes JSON of them. Fields with what users, models and tools wrote are marked as content there, and left
@@ -180,7 +180,7 @@ class CallStarted(Event):
         number: which of the agent's calls for this piece of work it is, from 1.
         tools: how many are offered.
         streams: the answer comes in pieces, as `ModelDelta`s.
-        purpose: `"answer"`, or `"judge"` for a guardrail in words.
+        purpose: `"answer"`, `"judge"` for a guardrail in words, or `"summary"` of a conversation that is too long.
         request: what is asked.
     """
 
@@ -273,9 +273,9 @@ class PartialOutput(Event):
     """What has come so far of a task's structured answer, while it is streamed.
 
     Attributes:
-        value: an object of the task's pydantic model that has the fields that have come so far (see
-            `pydantic.BaseModel.model_fields_set`; others have their defaults, or are not there), or, with `output_json`, a
-            dictionary. Nothing of it has been validated as a whole yet.
+        value: an object of the task's pydantic model with what has come so far: other fields have their defaults, or are
+            `None`, and are not in its `model_fields_set`; texts and lists grow. With `output_json` it is a dictionary. It has
+            not been validated as a whole.
         attempt: as in `ModelDelta`; an answer that is asked for again begins anew, too.
     """
 
