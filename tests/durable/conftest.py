@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from durable_helpers import new_sqlite
 
 from oarlock import Crew, CrewOutput
 from oarlock.durable.here import HERE
@@ -12,7 +13,7 @@ from oarlock.durable.here import HERE
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An SQLite database of runs for all tests of this process: making one takes longer than a test."""
-    yield f"sqlite:///{tmp_path_factory.mktemp('runs')}/runs.db"
+    yield new_sqlite(tmp_path_factory.mktemp("runs"))
     HERE.close()
 
 

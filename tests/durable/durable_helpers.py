@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from oarlock import Agent, BaseLLM, Crew, Reply, Request, Task, ToolCall, Usage, current_call
+from oarlock.durable.stores import open_store
 
 
 class Crash(BaseException):
@@ -62,3 +67,17 @@ def in_line(llm: BaseLLM, tasks: int) -> Crew:
     """Return a crew of one agent with tasks that come one after the other."""
     agent = Agent(role="Cox", goal="Steer", backstory="", llm=llm)
     return Crew(agents=[agent], tasks=[Task(description=f"Task {number}", agent=agent) for number in range(tasks)])
+
+
+def new_sqlite(folder: Path) -> str:
+    """Return the address of a new SQLite database of runs: a copy of one, as making the tables takes seconds."""
+    if not _templates:
+        template = Path(tempfile.mkdtemp(prefix="oarlock-runs-")) / "runs.db"
+        open_store(f"sqlite:///{template}", make=True).close()
+        _templates.append(template)
+        atexit.register(shutil.rmtree, template.parent, ignore_errors=True)
+    shutil.copy(_templates[0], folder / "runs.db")
+    return f"sqlite:///{folder}/runs.db"
+
+
+_templates: list[Path] = []

@@ -262,6 +262,23 @@ class Crew:
 
     kickoff_async = akickoff
 
+    def submit(self, inputs: Mapping[str, Any] | None = None, *, database: str, run_id: str | None = None) -> Any:
+        """Have a worker run the crew, and return an `oarlock.durable.RunHandle`.
+
+        The worker is `oarlock worker module:crew --database ...`, on this machine or others.
+
+        Args:
+            inputs: as for `kickoff`; they are kept in the database.
+            database: `"postgresql://..."`, or `"sqlite:///runs.db"` for one worker on this machine.
+            run_id: submitted again with it, the same run is meant. Default: a new one.
+
+        Raises:
+            ConfigurationError: an input cannot be kept, or the address cannot be one.
+            RunChangedError: a run of this id is there, with other inputs or of another crew.
+            RunStoreError: the database cannot be reached.
+        """
+        return _durable().submit(self, inputs, database=database, run_id=run_id)
+
     def kickoff_for_each(
         self, inputs: Iterable[Mapping[str, Any]], *, user: Any = None, on_event: Listener | None = None
     ) -> list[CrewOutput]:

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from oarlock import __version__
+from oarlock.cli.runs import runs_app
+from oarlock.cli.worker import worker
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.secret import scrub
 
@@ -265,6 +267,10 @@ faults_app = typer.Typer(
     help="List the ways in which a test endpoint can misbehave, or serve one to a client of any language.",
 )
 app.add_typer(faults_app)
+app.add_typer(runs_app)
+app.command()(worker)
+app.add_typer(runs_app)
+app.command()(worker)
 
 
 @faults_app.callback(invoke_without_command=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import dbos
@@ -82,9 +82,10 @@ class DbosEngine:
         runner: drives a run.
         queues: those to take runs from, with how many at once; `None` for as many as there are.
         sealer: makes what is written unreadable without the key.
+        is_worker: it serves queues; in SQLite one process may.
 
     Raises:
-        ConfigurationError: there is a DBOS in this process already.
+        ConfigurationError: there is a DBOS in this process already, or another worker has the SQLite database.
         RunStoreError: the database cannot be reached.
     """
 
@@ -94,6 +95,8 @@ class DbosEngine:
         runner: Runner,
         queues: Mapping[str, int | None] | None = None,
         sealer: Sealer | None = None,
+        *,
+        is_worker: bool = False,
     ) -> None:
         if _Current.engine is not None:
             raise ConfigurationError("There can be one database of runs at a time in a process.")
@@ -104,14 +107,23 @@ class DbosEngine:
         self._runner = runner
         self._started: dict[str, Mapping[str, Any]] = {}
         self._driven: set[str] = set()
-        self.store = DbosStore(address, sealer)
+        self.store = runner.store = DbosStore(address, sealer)
         self._alive = liveness(address, self.executor)
+        self.grace = GRACE if address.file is None else 0.0
         _Current.engine = self
         try:
+            if is_worker:
+                self._check_only_worker()
             self._launch({self._own_queue: None, **(queues or {})}, sealer)
         except BaseException:
             self.close()
             raise
+
+    def _check_only_worker(self) -> None:
+        if not self._alive.is_only_worker():
+            raise ConfigurationError(
+                f"Another worker has {self.address.shown}: SQLite is for one. Use postgresql:// for several."
+            )
 
     def _launch(self, queues: Mapping[str, int | None], sealer: Sealer | None) -> None:
         config: dbos.DBOSConfig = {
@@ -191,6 +203,25 @@ class DbosEngine:
             threading.Event().wait(GRACE)
             return not self._alive.is_alive(executor)
         return True
+
+    def is_alive(self, executor: str) -> bool:
+        """Return whether another process shows that it lives, at this moment."""
+        return self._alive.is_alive(executor)
+
+    def looking_after_others(self) -> AbstractContextManager[bool]:
+        """Be the one that looks after the runs of others, if nobody is at the moment."""
+        return self._alive.looking_after_others()
+
+    def drain(self, seconds: float) -> list[str]:
+        """Take no more runs, wait for those that are driven, give back the others, and close; return these."""
+        DBOS.destroy(workflow_completion_timeout_sec=max(0, int(seconds)))
+        left = sorted(self.driven())
+        for run_id in left:
+            info = self.store.look(run_id, content=False)
+            if info is not None and info.queue and info.state is State.running and info.executor == self.executor:
+                self.store.resume(run_id, info.queue)
+        self.close()
+        return left
 
     def close(self) -> None:
         DBOS.destroy()

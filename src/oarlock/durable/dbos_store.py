@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
@@ -17,6 +17,7 @@ from oarlock.contract.secret import scrub
 from oarlock.durable.address import Address
 from oarlock.durable.dbos_serializer import JsonSerializer, Sealer
 from oarlock.durable.failures import error_to_json
+from oarlock.durable.liveness import one_at_a_time
 from oarlock.durable.port import Entry, RunInfo, State
 from oarlock.durable.spec import SCHEMA
 
@@ -38,6 +39,8 @@ _STATES: Final[Mapping[str, State]] = {
 }
 _log = logging.getLogger("dbos")
 _log.addHandler(logging.NullHandler())  # else DBOS prints to the terminal; the program decides what to do with its logs
+if _log.level == logging.NOTSET:  # at INFO it tells of each migration of its tables
+    _log.setLevel(logging.WARNING)
 
 
 def migrate(address: Address) -> None:
@@ -46,7 +49,7 @@ def migrate(address: Address) -> None:
     Raises:
         RunStoreError: the database cannot be reached.
     """
-    with translated(address.shown):
+    with translated(address.shown), one_at_a_time(address):
         dbos.DBOS.migrate(address.url, schema=SCHEMA_NAME)
 
 
@@ -79,6 +82,7 @@ class DbosStore:
 
     def __init__(self, address: Address, sealer: Sealer | None = None) -> None:
         self.shown = address.shown
+        self._sealer = sealer
         with translated(self.shown):
             self._client = dbos.DBOSClient(
                 system_database_url=address.url,
@@ -87,6 +91,7 @@ class DbosStore:
                 application_name=APPLICATION,
                 system_database_pool_size=5,
             )
+        self._close = weakref.finalize(self, self._client.destroy)  # a handle may simply be forgotten
 
     def look(self, run_id: str, *, content: bool = True) -> RunInfo | None:
         """Return a run, if there is one."""
@@ -160,9 +165,13 @@ class DbosStore:
         """Change facts of a run."""
         self._do(lambda: self._client.update_workflow_attributes(run_id, dict(facts), merge=True))
 
-    def send(self, run_id: str, topic: str, value: Any, key: str | None = None) -> None:
-        """Leave a message for a run; one with the key of an earlier one is dropped."""
-        self._do(lambda: self._client.send(run_id, value, topic=topic, idempotency_key=key or uuid.uuid4().hex))
+    def seal(self, text: str) -> str:
+        """Return content as it may stand among a run's facts."""
+        return text if self._sealer is None else self._sealer.seal(text)
+
+    def unseal(self, text: str) -> str:
+        """Return it readable again."""
+        return text if self._sealer is None else self._sealer.open(text)
 
     def _do(self, act: Callable[[], T]) -> T:
         with translated(self.shown):
@@ -170,7 +179,7 @@ class DbosStore:
 
     def close(self) -> None:
         """Let go of connections."""
-        self._client.destroy()
+        self._close()
 
 
 _NAMES: Final = [WORKFLOW, f"{WORKFLOW}.async"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.crew_run import Resumable
+from oarlock.agents.terminal import is_terminal
 from oarlock.contract.context import CurrentCall, current_call, entered
 from oarlock.contract.errors import RunError
 from oarlock.contract.events import Event
 from oarlock.durable.codec import to_json
-from oarlock.durable.port import Entry, Journal
+from oarlock.durable.humans import Correspondent
+from oarlock.durable.port import Entry, Journal, Store
 from oarlock.durable.runtime import DurableRuntime, RunInterrupted
 from oarlock.durable.spec import Spec, models_of
 
@@ -47,11 +50,18 @@ class CrewRunner:
     """Drives runs of the crews that it finds.
 
     Args:
-        find: returns the crew for a run, or raises `RunError`.
+        find: returns the crew for a run, or raises `RunInterrupted`.
+        parks: a run that waits for a human is put aside; else it keeps its place.
     """
 
-    def __init__(self, find: Callable[[str, Spec], Bound]) -> None:
+    def __init__(self, find: Callable[[str, Spec], Bound], *, parks: bool = False) -> None:
         self._find = find
+        self._parks = parks
+        self.store: Store | None = None
+
+    def _correspondent(self, run_id: str) -> Correspondent:
+        assert self.store is not None, "set by the engine"
+        return Correspondent(self.store, run_id, parks=self._parks)
 
     def __call__(self, journal: Journal, spec: Any) -> Any:
         """Drive a run, blocking."""
@@ -86,7 +96,7 @@ class CrewRunner:
         return to_json(result, "The crew's output")
 
     def _begun(self, journal: Journal, kept: Any, entries: list[Entry], *, is_async: bool) -> tuple[Bound, Any, Any]:
-        spec = Spec.from_json(kept)
+        spec = Spec.from_json(kept, journal.facts)
         bound = self._find(journal.run_id, spec)
         runtime = bound.runtime = DurableRuntime(
             _inner(is_async=is_async), journal, entries, models_of(bound.crew), is_async=is_async
@@ -96,8 +106,18 @@ class CrewRunner:
         resumable = Resumable(
             run_id=journal.run_id, watch=runtime.listening.around, clock=_inner(is_async=is_async).time
         )
-        work = bound.crew.run(runtime, spec.inputs, bound.user, bound.on_event, resumable)
-        return bound, runtime, work
+        crew = self._asking(bound.crew, journal.run_id)
+        return bound, runtime, crew.run(runtime, spec.inputs, bound.user, bound.on_event, resumable)
+
+    def _asking(self, crew: Crew, run_id: str) -> Crew:
+        """Return the crew, with somebody to ask for tasks that need a human if there is nobody else."""
+        if crew.on_human_input is not None or not any(task.human_input for task in crew.tasks):
+            return crew
+        if not self._parks and is_terminal():
+            return crew
+        asking = copy.copy(crew)
+        asking.on_human_input = self._correspondent(run_id)
+        return asking
 
 
 def _inner(*, is_async: bool) -> Any:

@@ -20,6 +20,7 @@ from oarlock.durable.driving import Bound, CrewRunner, interrupted
 from oarlock.durable.failures import error_from_json
 from oarlock.durable.port import RunInfo, State
 from oarlock.durable.runtime import inside_step
+from oarlock.durable.sealing import sealer_of
 from oarlock.durable.spec import SCHEMA, Spec, models_of
 from oarlock.runtime import ThreadPool
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
     from oarlock.durable.dbos_engine import DbosEngine
 
-__all__ = ["Here", "akickoff", "kickoff"]
+__all__ = ["HERE", "Here", "akickoff", "check_run_id", "kickoff"]
 
 _log = logging.getLogger("oarlock.durable")
 _RUN_ID: Final = re.compile(r"[\w.@:+=-]{1,200}")
@@ -75,7 +76,7 @@ async def akickoff(
     with HERE.binding(run_id, bound):
         engine = await ASYNC.invoke(HERE.engine, None, durable, pool=HERE.threads)
         if await ASYNC.invoke(engine.store.look, None, run_id, pool=HERE.threads) is None:
-            result = await engine.astart(run_id, spec.as_json(), _facts(spec))
+            result = await engine.astart(run_id, spec.as_json(), {**spec.facts, "here": True})
         else:
             result = await ASYNC.invoke(_driven, None, durable, run_id, spec, pool=HERE.threads)
     return _output(result, crew)
@@ -96,21 +97,26 @@ def _checked(crew: Crew, inputs: Mapping[str, Any] | None, durable: str | None, 
     if run_id is None:
         run_id = uuid.uuid4().hex
         _log.info("This run of crew %r is %r", crew.name, run_id)
-    elif not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
+    return check_run_id(run_id), Spec.of(crew.name, crew, inputs)
+
+
+def check_run_id(run_id: object) -> str:
+    """Return the id of a run.
+
+    Raises:
+        ConfigurationError: it cannot be one.
+    """
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id):
         raise ConfigurationError(
             f"run_id must be 1 to 200 letters, digits and any of _ . @ : + = -, not {run_id!r:.60}."
         )
-    return run_id, Spec.of(crew.name, crew, inputs)
-
-
-def _facts(spec: Spec) -> dict[str, Any]:
-    return {"crew": spec.crew, "fingerprint": spec.fingerprint}
+    return run_id
 
 
 def _begun(engine: DbosEngine, run_id: str, spec: Spec) -> Callable[[], Any]:
     known = engine.store.look(run_id)
     if known is None:
-        return engine.start(run_id, spec.as_json(), _facts(spec))
+        return engine.start(run_id, spec.as_json(), {**spec.facts, "here": True})
     return _goes_on(engine, known, spec)
 
 
@@ -122,7 +128,7 @@ def _goes_on(engine: DbosEngine, known: RunInfo, spec: Spec) -> Callable[[], Any
             f"Run {run_id!r} was begun by another version of Oarlock, whose records ({known.schema}) this one does not read.",
             run_id=run_id,
         )
-    before = Spec.from_json(known.spec)
+    before = Spec.from_json(known.spec, known.facts)
     spec.check_same(before, run_id, finished=known.state is State.finished)
     if known.state is State.finished:
         return lambda: known.result
@@ -188,7 +194,7 @@ class Here:
             if first is bound:
                 del self._bound[run_id]
 
-    def _find(self, run_id: str, spec: Spec) -> Bound:
+    def _find(self, run_id: str, _spec: Spec) -> Bound:
         bound = self._bound.get(run_id)
         if bound is None:  # whoever wanted it has left
             raise interrupted(run_id, RunError(f"Nobody waits for run {run_id!r} here any more.", run_id=run_id))
@@ -211,7 +217,7 @@ def _made(address: Address, runner: CrewRunner) -> DbosEngine:
         from oarlock.durable.dbos_engine import DbosEngine
     except ImportError as error:
         raise ConfigurationError("Durable runs need an extra: pip install 'oarlock[durable]'.") from error
-    return DbosEngine(address, runner)
+    return DbosEngine(address, runner, sealer=sealer_of(address))
 
 
 HERE: Final = Here()

@@ -7,17 +7,39 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Final, Protocol
 
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, RunStoreError
+from oarlock.contract.secret import scrub
 from oarlock.durable.address import Address
 
-__all__ = ["GRACE", "Liveness", "liveness", "new_executor"]
+__all__ = ["GRACE", "Liveness", "liveness", "new_executor", "one_at_a_time"]
 
 _log = logging.getLogger("oarlock.durable")
 _CLASS: Final = 0x0A41  # of our advisory locks in PostgreSQL
+_WORKER: Final = 0x7FFFFFFF + 1  # the byte of the one worker of an SQLite database
 _LOOK: Final = 1.0  # seconds between two looks at one's own lock, which a lost connection takes away
 GRACE: Final = 4.0  # seconds after which a lock that is still missing is one of a process that has ended
+
+
+@contextmanager
+def one_at_a_time(address: Address) -> Iterator[None]:
+    """Let one process at a time change the tables; in SQLite the file's own lock sees to that."""
+    if address.file is not None:
+        yield
+        return
+    import psycopg
+
+    try:
+        connection = psycopg.connect(address.url, autocommit=True, connect_timeout=10)
+    except psycopg.Error as error:
+        reason = scrub(str(error).strip().split("\n", 1)[0], 200)
+        raise RunStoreError(f"The database of runs, {address.shown}, cannot be reached: {reason}") from None
+    with closing(connection):
+        connection.execute("select pg_advisory_lock(%s, 0)", (_CLASS,))
+        yield
 
 
 class Liveness(Protocol):
@@ -25,6 +47,12 @@ class Liveness(Protocol):
 
     def is_alive(self, executor: str) -> bool:
         """Return whether a process holds its lock. One that has just lost its connection may not, for a few seconds."""
+
+    def is_only_worker(self) -> bool:
+        """Become the only worker of the database, where there can be one; return whether nobody is."""
+
+    def looking_after_others(self) -> AbstractContextManager[bool]:
+        """Be the one that looks after others for a while; what is entered says whether that is so."""
 
     def close(self) -> None:
         """Give up one's own."""
@@ -77,10 +105,20 @@ class FileLiveness:
         if executor is not None:
             self._lock(executor)
 
+    def is_only_worker(self) -> bool:
+        """Become the only worker of the database, unless another process is."""
+        return self._try(_WORKER)
+
+    @contextmanager
+    def looking_after_others(self) -> Iterator[bool]:
+        """Look after others: there are no other workers, but perhaps one that was."""
+        yield True
+
     def _lock(self, executor: str) -> bool:
         number = _number(executor)
-        if number is None:
-            return True
+        return number is None or self._try(number)
+
+    def _try(self, number: int) -> bool:
         try:
             self._fcntl.lockf(self._file, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB, 1, number)
         except OSError:
@@ -105,6 +143,7 @@ class FileLiveness:
         """Give up one's own."""
         if self._own is not None:
             self._unlock(self._own)
+            self._fcntl.lockf(self._file, self._fcntl.LOCK_UN, 1, _WORKER)
 
 
 class PostgresLiveness:
@@ -169,6 +208,27 @@ class PostgresLiveness:
                 return found.fetchone() is not None
         except self._psycopg.Error:
             return True
+
+    def is_only_worker(self) -> bool:
+        """Any number may be."""
+        return True
+
+    @contextmanager
+    def looking_after_others(self) -> Iterator[bool]:
+        """Look after others, unless another worker is at it."""
+        mine = bool(self._asked("select pg_try_advisory_lock(%s, 1)"))
+        try:
+            yield mine
+        finally:
+            if mine:
+                self._asked("select pg_advisory_unlock(%s, 1)")
+
+    def _asked(self, query: str) -> Any:
+        try:
+            with self._guard:
+                return self._connected().execute(query, (_CLASS,)).fetchone()[0]
+        except self._psycopg.Error as error:
+            raise RunStoreError(f"The database of runs failed: {type(error).__name__}.") from None
 
     def close(self) -> None:
         """Give up one's own."""

@@ -96,6 +96,8 @@ class Journal(Protocol):
 class Runner(Protocol):
     """How a run is driven, in both colours; returns the result in plain values."""
 
+    store: Store | None
+
     def __call__(self, journal: Journal, spec: Any) -> Any:
         """Drive it, blocking."""
 
@@ -133,8 +135,11 @@ class Store(Protocol):
     def note(self, run_id: str, facts: Mapping[str, Any]) -> None:
         """Change facts of a run."""
 
-    def send(self, run_id: str, topic: str, value: Any, key: str | None = None) -> None:
-        """Leave a message for a run; one with the key of an earlier one is dropped."""
+    def seal(self, text: str) -> str:
+        """Return content as it may stand among a run's facts."""
+
+    def unseal(self, text: str) -> str:
+        """Return it readable again."""
 
     def close(self) -> None:
         """Let go of connections."""

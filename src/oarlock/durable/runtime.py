@@ -19,11 +19,11 @@ from oarlock.durable.port import Entry, Journal
 from oarlock.runtime import Job, Promise, Runtime, ThreadPool
 from oarlock.tools import ToolAnswer
 
-__all__ = ["DurableRuntime", "RunInterrupted", "inside_step"]
+__all__ = ["DurableRuntime", "RunInterrupted", "current_step", "inside_step"]
 
 T = TypeVar("T")
 
-_inside: ContextVar[bool] = ContextVar("oarlock_inside_step", default=False)
+_inside: ContextVar[str] = ContextVar("oarlock_inside_step", default="")  # the key of the step that this is a part of
 _SKIPPED: Final = (
     "Error: the run was cut off while {name!r} ran. Nobody knows whether it did its work; it was not run again."
 )
@@ -42,6 +42,11 @@ class RunInterrupted(BaseException):
 
 def inside_step() -> bool:
     """Return whether this code is part of a step of a durable run."""
+    return bool(_inside.get())
+
+
+def current_step() -> str:
+    """Return the key of the step of a durable run that this code is part of."""
     return _inside.get()
 
 
@@ -167,7 +172,7 @@ class DurableRuntime:
     async def _done(self, label: str, name: str, job: Job[Any], held: list[Any]) -> dict[str, Any]:
         """Do the step, and return what to record of it; what it really gave goes into `held`."""
         here = current_call()
-        token = _inside.set(True)
+        token = _inside.set(label.partition(":")[2])
         record: dict[str, Any] = {"name": name, "agent": here.agent, "task": here.task}
         try:
             value = await job()

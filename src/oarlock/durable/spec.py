@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
     from oarlock.agents.task import Task
 
-__all__ = ["SCHEMA", "Spec", "fingerprint", "models_of"]
+__all__ = ["SCHEMA", "Spec", "fingerprint", "models_of", "queue_of"]
 
 SCHEMA: Final = "oarlock-1"
 """Of what is kept of a run and its steps; the next number when older ones can no longer be read."""
@@ -30,7 +30,7 @@ class Spec:
 
     Attributes:
         crew: the name of the crew.
-        fingerprint: of its definition; see `fingerprint`.
+        fingerprint: of its definition; see `fingerprint`. Empty for a run that may go on with any, as after a fork.
         inputs: plain values.
     """
 
@@ -54,11 +54,21 @@ class Spec:
         return cls(crew=name, fingerprint=fingerprint(crew), inputs=kept)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {"crew": self.crew, "fingerprint": self.fingerprint, "inputs": dict(self.inputs)}
+        """Return it as plain values, without what stands in the facts."""
+        return {"crew": self.crew, "inputs": dict(self.inputs)}
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What a list of runs shows, and what may change when a run is forked."""
+        return {"crew": self.crew, "fingerprint": self.fingerprint}
+
+    @property
+    def queue(self) -> str:
+        """Where runs wait for a worker that has this crew in this very definition, and in no other."""
+        return queue_of(self.crew, self.fingerprint)
 
     @classmethod
-    def from_json(cls, value: Any) -> Spec:
+    def from_json(cls, value: Any, facts: Mapping[str, Any]) -> Spec:
         """Return what the database has.
 
         Raises:
@@ -67,11 +77,10 @@ class Spec:
         if (
             not isinstance(value, Mapping)
             or not isinstance(value.get("crew"), str)
-            or not isinstance(value.get("fingerprint"), str)
             or not isinstance(value.get("inputs"), Mapping)
         ):
             raise RunError("The database does not hold what this version keeps of a run.")
-        return cls(crew=value["crew"], fingerprint=value["fingerprint"], inputs=value["inputs"])
+        return cls(crew=value["crew"], fingerprint=str(facts.get("fingerprint") or ""), inputs=value["inputs"])
 
     def check_same(self, other: Spec, run_id: str, *, finished: bool = False) -> None:
         """Refuse a run that began as another one.
@@ -109,13 +118,18 @@ class Spec:
         Raises:
             RunChangedError: it has; the message has the choices.
         """
-        if other.fingerprint != self.fingerprint:
+        if other.fingerprint not in ("", self.fingerprint):
             raise RunChangedError(
                 f"The crew {self.crew!r} has changed since run {run_id!r} began: what it recorded may not fit any more. "
                 f"Finish it with the code that it began with; or `oarlock runs fork {run_id}`, which begins a new run on "
                 "this code with the recorded answers as far as you say; or start over under another run_id.",
                 run_id=run_id,
             )
+
+
+def queue_of(crew: str, fingerprint: str) -> str:
+    """Return the name of a queue."""
+    return f"crew.{crew}.{fingerprint}"
 
 
 def plain_names(inputs: Mapping[str, Any]) -> list[tuple[str, Any]]:

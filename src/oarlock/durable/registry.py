@@ -1,0 +1,100 @@
+"""`Registry`: the crews that a worker serves, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from oarlock.agents.crew import Crew
+from oarlock.contract.errors import ConfigurationError, RunError
+from oarlock.durable.driving import Bound, interrupted
+from oarlock.durable.spec import Spec, fingerprint, queue_of
+
+__all__ = ["Registry"]
+
+
+class Registry:
+    """Crews by their names. The database has names only: a worker binds a run to the crew, with its LLMs and tools, from here.
+
+    Args:
+        crews: each with a `name` of its own, `Crew(name="research", ...)`; one crew or several.
+
+    Raises:
+        ConfigurationError: something is no crew, or two have the same name.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> agent = Agent(role="Poet", goal="Rhyme", backstory="", llm=ScriptedLLM(["Row, row."]))
+        >>> crew = Crew(name="poems", agents=[agent], tasks=[Task(description="A line", agent=agent)])
+        >>> Registry(crew)
+        Registry('poems')
+    """
+
+    def __init__(self, *crews: Crew | Iterable[Crew]) -> None:
+        self._crews: dict[str, Crew] = {}
+        for one in crews:
+            for crew in one if isinstance(one, Iterable) else [one]:
+                self._add(crew)
+        if not self._crews:
+            raise ConfigurationError("Registry: there are no crews in it. Pass Registry(crew, ...).")
+        self._fingerprints = {name: fingerprint(crew) for name, crew in self._crews.items()}
+
+    def _add(self, crew: object) -> None:
+        if not isinstance(crew, Crew):
+            raise ConfigurationError(f"Registry takes crews, not a {type(crew).__name__}.")
+        if crew.name in self._crews:
+            raise ConfigurationError(
+                f'Registry: two crews have the name {crew.name!r}. Give each its own: Crew(name="...").'
+            )
+        self._crews[crew.name] = crew
+
+    @classmethod
+    def of(cls, found: Any) -> Registry:
+        """Return the registry that a program's object is or makes: a registry, crews, or a function that returns them.
+
+        Raises:
+            ConfigurationError: it is none of them.
+        """
+        if callable(found) and not isinstance(found, Registry | Crew):
+            found = found()
+        if isinstance(found, Registry):
+            return found
+        if isinstance(found, Mapping):
+            found = list(found.values())
+        return cls(*(found if isinstance(found, list | tuple) else [found]))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the crews."""
+        return tuple(self._crews)
+
+    @property
+    def queues(self) -> list[str]:
+        """Where runs of these crews wait."""
+        return [queue_of(name, mark) for name, mark in self._fingerprints.items()]
+
+    def fingerprint(self, name: str) -> str:
+        """Return what tells the definition of a crew from later ones.
+
+        Raises:
+            RunError: there is no such crew.
+        """
+        if name not in self._fingerprints:
+            raise RunError(f"There is no crew {name!r} in this registry; it has: {', '.join(self.names)}.")
+        return self._fingerprints[name]
+
+    def find(self, run_id: str, spec: Spec) -> Bound:
+        """Return the crew for a run.
+
+        Raises:
+            RunInterrupted: it is not here, or has changed; the run is left as it is.
+        """
+        try:
+            mark = self.fingerprint(spec.crew)
+            Spec(crew=spec.crew, fingerprint=mark, inputs={}).check_unchanged(spec, run_id)
+        except RunError as error:
+            raise interrupted(run_id, error) from None
+        return Bound(crew=self._crews[spec.crew])
+
+    def __repr__(self) -> str:
+        return f"Registry({', '.join(map(repr, self.names))})"

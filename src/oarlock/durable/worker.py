@@ -1,0 +1,93 @@
+"""`oarlock worker`: a process that takes runs from the queues of its crews, and those of workers that have died."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from oarlock.contract.checks import whole
+from oarlock.contract.errors import ConfigurationError, OarlockError
+from oarlock.durable.address import address_of
+from oarlock.durable.driving import CrewRunner
+from oarlock.durable.reaper import Reaper
+from oarlock.durable.registry import Registry
+from oarlock.durable.sealing import sealer_of
+
+__all__ = ["Worker", "run_worker"]
+
+_log = logging.getLogger("oarlock.durable")
+_LOOK: Final = 1.0  # seconds between two looks of the reaper
+
+
+class Worker:
+    """Drives runs of the crews of a registry until it is stopped.
+
+    Args:
+        registry: the crews.
+        database: the address of the runs.
+        concurrency: most runs at once, of each crew.
+
+    Raises:
+        ConfigurationError: no such number, or for SQLite another worker is there already.
+        RunStoreError: the database cannot be reached.
+    """
+
+    def __init__(self, registry: Registry, database: str, concurrency: int = 16) -> None:
+        address = address_of(database)
+        most = whole("Worker", "concurrency", concurrency)
+        try:
+            from oarlock.durable.dbos_engine import DbosEngine
+        except ImportError as error:
+            raise ConfigurationError("Durable runs need an extra: pip install 'oarlock[durable]'.") from error
+        runner = CrewRunner(registry.find, parks=True)
+        queues: dict[str, int | None] = dict.fromkeys(registry.queues, most)
+        self.engine = DbosEngine(address, runner, queues, sealer_of(address), is_worker=True)
+        self.reaper = Reaper(self.engine)
+
+    def serve(self, stopped: threading.Event) -> None:
+        """Serve until the event is set."""
+        while not stopped.wait(_LOOK):
+            try:
+                self.reaper.look()
+            except OarlockError as error:  # a database that is away comes back
+                _log.warning("Looking for runs of workers that have died failed: %s", error)
+
+    def drain(self, seconds: float) -> list[str]:
+        """Take no more runs, wait for those at work, and give back what has not ended by then; return these."""
+        return self.engine.drain(seconds)
+
+
+def run_worker(registry: Any, database: str, concurrency: int, grace: float, tell: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain; a second one ends at once.
+
+    Args:
+        registry: a `Registry`, crews, or what makes them.
+        database: the address of the runs.
+        concurrency: most runs at once, of each crew.
+        grace: seconds that runs at work have to end after the signal.
+        tell: shows a line to whoever started it.
+    """
+    crews = Registry.of(registry)
+    worker = Worker(crews, database, concurrency)
+    stopped = threading.Event()
+
+    def stop(number: int, _frame: object) -> None:
+        if stopped.is_set():
+            os._exit(128 + number)
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    tell(f"Worker {worker.engine.executor} serves {', '.join(crews.names)}, {concurrency} runs of each at once.")
+    worker.serve(stopped)
+    tell(f"Draining: {len(worker.engine.driven())} runs at work have {grace:g} s to end.")
+    left = worker.drain(grace)
+    tell("Stopped." if not left else f"Stopped; {len(left)} runs went back to the queue.")
+    if left:  # threads that still wait for a model would hold the process up
+        sys.stdout.flush()
+        os._exit(0)

@@ -1,0 +1,342 @@
+"""Runs that are submitted, and driven by workers: here inside the test's process, and in processes that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durable_helpers import CountingLLM, in_line, new_sqlite
+from postgres_helpers import PostgresServer, needs_postgres
+from typer.testing import CliRunner
+
+from oarlock import Agent, ConfigurationError, Crew, Task
+from oarlock.cli.app import app
+from oarlock.contract.errors import RateLimitError, RunCancelledError, RunChangedError, RunError
+from oarlock.durable import Registry, RunHandle, State, Worker
+from oarlock.durable.here import HERE
+
+HERE_FOLDER = Path(__file__).parent
+Serve = Callable[..., Worker]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    HERE.close()
+    server.close()
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=needs_postgres)])
+def database_of_workers(request, tmp_path_factory) -> str:
+    """One database of each kind for all tests of the module: making one takes seconds."""
+    if request.param == "postgresql":
+        address: str = request.getfixturevalue("postgres").database()
+        return address
+    return new_sqlite(tmp_path_factory.mktemp("workers"))
+
+
+@pytest.fixture
+def serve(database_of_workers) -> Iterator[Serve]:
+    """Serve crews in this process, until the test ends."""
+    HERE.close()
+    ends: list[Callable[[], None]] = []
+
+    def start(*crews: Crew, concurrency: int = 4) -> Worker:
+        worker = Worker(Registry(*crews), database_of_workers, concurrency)
+        stopped = threading.Event()
+        thread = threading.Thread(target=worker.serve, args=(stopped,))
+        thread.start()
+
+        def end() -> None:
+            stopped.set()
+            thread.join(30)
+            worker.drain(1)
+
+        ends.append(end)
+        return worker
+
+    yield start
+    for end in ends:
+        end()
+
+
+def named(crew: Crew, run_id: str) -> Crew:
+    """Give a crew a name that no other test uses: its runs stay in the database."""
+    crew.name = f"crew-{run_id}"
+    return crew
+
+
+def shown(*command: str) -> str:
+    result = CliRunner().invoke(app, ["runs", *command])
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+def test_a_run_is_submitted_driven_and_shown(serve, database_of_workers, run_id):
+    crew = named(in_line(CountingLLM(lambda request, before: f"answer {before}"), 2), run_id)
+    handle = crew.submit({"topic": "oars"}, database=database_of_workers, run_id=run_id)
+    assert handle.status is State.queued
+    with pytest.raises(TimeoutError, match=r"had not ended after 0\.01 s: it is queued"):
+        handle.result(timeout=0.01)
+    assert "Waits for a worker with crew" in shown("show", run_id, "-d", database_of_workers)
+    serve(crew)
+    assert str(handle.result(timeout=60)) == "answer 1"
+    events = list(handle.events())
+    assert [(event.kind, event.key, event.text) for event in events[:2]] == [
+        ("model", "1:1", "answer 0"),
+        ("model", "2:1", "answer 1"),
+    ]
+    assert (events[2].kind, events[2].name) == ("state", "finished")
+    assert str(crew.submit({"topic": "oars"}, database=database_of_workers, run_id=run_id).result(60)) == "answer 1"
+    with pytest.raises(RunChangedError, match="other inputs"):
+        crew.submit({"topic": "boats"}, database=database_of_workers, run_id=run_id)
+    listed = json.loads(shown("list", "-d", database_of_workers, "--json", "--state", "finished"))
+    assert (listed[0]["run"], listed[0]["state"], listed[0]["crew"]) == (run_id, "finished", crew.name)
+    steps = json.loads(shown("show", run_id, "-d", database_of_workers, "--json"))["steps"]
+    assert [step["text"] for step in steps] == ["answer 0", "answer 1"]
+    assert "answer 1" in shown("show", run_id, "-d", database_of_workers)
+    assert run_id in shown("list", "-d", database_of_workers)
+    for again in (handle.cancel, handle.resume):
+        with pytest.raises(RunError, match="is finished: there is nothing to"):
+            again()
+
+
+def test_a_failed_run_is_resumed(serve, database_of_workers, run_id):
+    broken = [True]
+
+    def answer(request: Any, before: int) -> str:
+        if before == 1 and broken:
+            raise RateLimitError("Too many", status=429)
+        return f"answer {before}"
+
+    llm = CountingLLM(answer)
+    crew = named(in_line(llm, 2), run_id)
+    serve(crew)
+    handle = crew.submit(database=database_of_workers, run_id=run_id)
+    with pytest.raises(RateLimitError, match="Too many") as failure:
+        handle.result(60)
+    assert failure.value.status == 429
+    broken.clear()
+    assert "waits for a worker" in shown("resume", run_id, "-d", database_of_workers)
+    assert [output.raw for output in handle.result(60).tasks_output] == ["answer 0", "answer 2"]
+    assert llm.keys == [f"{run_id}:{key}" for key in ("1:1", "2:1", "2:1")]
+
+
+def test_a_run_is_cancelled_and_goes_on(serve, database_of_workers, run_id):
+    asked, go_on = threading.Event(), threading.Event()
+
+    def answer(request: Any, before: int) -> str:
+        if before == 1:
+            asked.set()
+            assert go_on.wait(60)
+        return f"answer {before}"
+
+    llm = CountingLLM(answer)
+    crew = named(in_line(llm, 3), run_id)
+    serve(crew)
+    handle = crew.submit(database=database_of_workers, run_id=run_id)
+    assert asked.wait(60)
+    assert "is cancelled" in shown("cancel", run_id, "-d", database_of_workers)
+    go_on.set()
+    with pytest.raises(RunCancelledError):
+        handle.result(60)
+    handle.resume()
+    assert handle.result(60).tasks_output[0].raw == "answer 0"
+    assert Counter(llm.keys).most_common(1)[0] == (f"{run_id}:2:1", 2)
+
+
+def test_a_fork_takes_the_answers_up_to_a_step(serve, database_of_workers, run_id):
+    llm = CountingLLM(lambda request, before: f"answer {before}")
+    crew = named(in_line(llm, 3), run_id)
+    serve(crew)
+    handle = crew.submit(database=database_of_workers, run_id=run_id)
+    handle.result(60)
+    forked = shown("fork", run_id, "-d", database_of_workers, "--from-step", "3").strip()
+    result = RunHandle(forked, database=database_of_workers).result(60)
+    assert [output.raw for output in result.tasks_output] == ["answer 0", "answer 1", "answer 3"]
+    assert llm.keys[-1] == f"{forked}:3:1"
+    assert f"Forked from {run_id}" in shown("show", forked, "-d", database_of_workers)
+    again = handle.fork(from_step=1)
+    assert [output.raw for output in again.result(60).tasks_output] == ["answer 4", "answer 5", "answer 6"]
+    with pytest.raises(RunError, match="must be 1 or more"):
+        handle.fork(0)
+
+
+def test_a_crew_that_has_changed_leaves_older_runs_alone(serve, database_of_workers, run_id, tmp_path, monkeypatch):
+    """They wait for a worker with the definition that they began with; a fork lets the new one do it."""
+    old = named(in_line(CountingLLM(lambda request, before: "old"), 1), run_id)
+    new = named(in_line(CountingLLM(lambda request, before: "new"), 2), run_id)
+    handle = old.submit(database=database_of_workers, run_id=run_id)
+    serve(new)
+    assert str(new.submit(database=database_of_workers, run_id=f"{run_id}-new").result(60)) == "new"
+    assert handle.status is State.queued
+    with pytest.raises(RunChangedError, match="has changed since"):
+        new.submit(database=database_of_workers, run_id=run_id)
+    (tmp_path / f"program_{run_id.replace('-', '_')}.py").write_text("crew = None")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = f"program_{run_id.replace('-', '_')}"
+    __import__(module)
+    monkeypatch.setattr(sys.modules[module], "crew", new)
+    command = ("fork", run_id, "-d", database_of_workers, "--from-step", "1", "--to", f"{module}:crew")
+    assert str(RunHandle(shown(*command).strip(), database=database_of_workers).result(60)) == "new"
+
+
+def test_a_human_answers_days_later(serve, database_of_workers, run_id, monkeypatch):
+    """Meanwhile the run is put aside: it needs neither a thread nor a place."""
+    monkeypatch.setattr("oarlock.durable.humans._PATIENCE", 0.0)
+    llm = CountingLLM(lambda request, before: f"answer {before}")
+    agent = Agent(role="Cox", goal="Steer", backstory="", llm=llm)
+    crew = Crew(name=f"crew-{run_id}", agents=[agent], tasks=[Task(description="Say", agent=agent, human_input=True)])
+    serve(crew, concurrency=1)
+    handle = crew.submit(database=database_of_workers, run_id=run_id)
+    until(lambda: handle.status is State.waiting)
+    other = crew.submit(database=database_of_workers, run_id=f"{run_id}-2")
+    until(lambda: other.status is State.waiting)
+    assert "Waits for a human, at task 'Say'" in shown("show", run_id, "-d", database_of_workers)
+    assert "oarlock runs signal" in shown("show", run_id, "-d", database_of_workers)
+    assert handle.questions() == {"1:1:human": {"task": "Say", "agent": "Cox"}}
+    handle.signal("shorter")
+    until(lambda: list(handle.questions()) == ["1:2:human"])
+    assert "has the answer" in shown("signal", run_id, "-d", database_of_workers)
+    assert str(handle.result(60)).startswith("answer")
+    with pytest.raises(RunError, match=r"does not ask exactly one thing\. Its open questions: none"):
+        handle.signal("too late")
+    with pytest.raises(RunError, match="asks nothing of that name"):
+        other.signal("x", question="9:9")
+    other.signal()
+    other.result(60)
+    assert [key for key in llm.keys if f"{run_id}:" in key] == [f"{run_id}:1:1", f"{run_id}:1:2"]
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
+
+
+def test_commands_on_what_is_not_there(database_of_workers, tmp_path):
+    HERE.close()
+    in_line(CountingLLM(lambda request, before: "x"), 1).submit(database=database_of_workers)
+    for command in ("show", "resume", "cancel", "signal"):
+        result = CliRunner().invoke(app, ["runs", command, "nothing", "-d", database_of_workers])
+        assert "There is no run 'nothing'" in str(result.exception)
+    result = CliRunner().invoke(app, ["runs", "list", "-d", f"sqlite:///{tmp_path}/none.db"])
+    assert isinstance(result.exception, ConfigurationError)
+    assert "There is no database of runs" in str(result.exception)
+    result = CliRunner().invoke(app, ["runs", "list", "-d", database_of_workers, "--state", "odd"])
+    assert "--state must be one of" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("crews", "problem"),
+    [((), "no crews"), ((1,), "takes crews, not a int"), (([object()],), "takes crews, not a object")],
+)
+def test_a_registry_has_crews(crews, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        Registry(*crews)
+
+
+def test_a_registry_is_made_of_what_a_program_has():
+    one = in_line(CountingLLM(lambda request, before: "x"), 1)
+    two = in_line(CountingLLM(lambda request, before: "x"), 1)
+    with pytest.raises(ConfigurationError, match="two crews have the name 'crew'"):
+        Registry(one, two)
+    two.name = "two"
+    for found in (Registry(one, two), [one, two], {"a": one, "b": two}, lambda: [one, two]):
+        assert Registry.of(found).names == ("crew", "two")
+    assert Registry.of(one).names == ("crew",)
+    with pytest.raises(RunError, match="There is no crew 'three' in this registry; it has: crew"):
+        Registry.of(one).fingerprint("three")
+
+
+# Workers in processes of their own.
+
+
+class Process:
+    """`oarlock worker` for `worker_crews`."""
+
+    def __init__(self, database: str, journal: Path, delay: float = 0.0) -> None:
+        path = os.pathsep.join([str(HERE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "oarlock", "worker", "worker_crews:registry", "-d", database, "--grace", "20"],
+            env={**os.environ, "JOURNAL": str(journal), "DELAY": str(delay), "PYTHONPATH": path},
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=HERE_FOLDER,
+        )
+        assert self.process.stderr is not None
+        self.first_line = self.process.stderr.readline()
+
+    def end(self, number: int) -> str:
+        self.process.send_signal(number)
+        _, said = self.process.communicate(timeout=60)
+        return said
+
+
+def noted(journal: Path) -> list[list[Any]]:
+    return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
+
+
+def crews() -> Any:
+    sys.path.insert(0, str(HERE_FOLDER))
+    try:
+        import worker_crews
+    finally:
+        sys.path.remove(str(HERE_FOLDER))
+    return worker_crews
+
+
+@pytest.mark.timeout(180)
+def test_runs_of_a_worker_that_is_killed_go_on(database_of_workers, run_id, tmp_path):
+    """With another one that is there already (PostgreSQL), or with the next one (SQLite)."""
+    HERE.close()
+    journal = tmp_path / "journal"
+    workers = [Process(database_of_workers, journal, 0.2)]
+    if database_of_workers.startswith("postgresql"):
+        workers.append(Process(database_of_workers, journal, 0.2))
+    assert "serves line, aside" in workers[0].first_line
+    handles = [
+        crew.submit(database=database_of_workers, run_id=f"{run_id}-{name}-{n}")
+        for n in range(3)
+        for name, crew in (("line", crews().line), ("aside", crews().aside))
+    ]
+    until(lambda: any(pid == workers[0].process.pid for kind, _, pid in noted(journal) if kind == "pay"))
+    workers.pop(0).end(signal.SIGKILL)
+    if not workers:
+        workers.append(Process(database_of_workers, journal, 0.2))
+    for handle in handles:
+        last = "2" if "line" in handle.run_id else "3"
+        assert str(handle.result(90)) == f"{last} paid {last}"
+    said = workers[0].end(signal.SIGTERM)
+    assert "Draining" in said
+    assert "Stopped." in said
+    assert workers[0].process.returncode == 0
+    recorded = {handle.run_id: {event.key for event in handle.events() if event.kind == "model"} for handle in handles}
+    count = Counter(key for kind, key, _ in noted(journal) if kind == "model")
+    assert set(count) == {f"{one}:{key}" for one, keys in recorded.items() for key in keys}
+    assert all(number <= 2 for number in count.values())
+    assert len({key for kind, key, _ in noted(journal) if kind == "pay"}) == 3 * 3 + 3 * 4
+
+
+def test_a_second_worker_of_an_sqlite_database_is_refused(tmp_path):
+    database = new_sqlite(tmp_path)
+    first = Process(database, tmp_path / "journal")
+    assert "serves" in first.first_line
+    second = Process(database, tmp_path / "journal")
+    assert "SQLite is for one" in second.first_line
+    assert second.process.wait(60) == 1
+    second.end(signal.SIGTERM)
+    assert "Stopped." in first.end(signal.SIGTERM)
