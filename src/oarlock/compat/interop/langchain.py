@@ -188,10 +188,11 @@ def _request(messages: list[BaseMessage], stop: list[str] | None, given: dict[st
 def _result(reply: Reply) -> ChatResult:
     calls, invalid = [], []
     for call in reply.tool_calls:
+        written = dict(call.as_message())
         try:
-            calls.append(parse_tool_call(call.as_message(), return_id=True))
+            calls.append(parse_tool_call(written, return_id=True))
         except exceptions.OutputParserException as error:
-            invalid.append(make_invalid_tool_call(call.as_message(), str(error)))
+            invalid.append(make_invalid_tool_call(written, str(error)))
     message = AIMessage(
         content=reply.text,
         tool_calls=calls,

@@ -36,20 +36,33 @@ _ADDRESS: Final = "http://oarlock.invalid/v1"  # a name that cannot exist (RFC 6
 _NO_KEY: Final = "no-key: the LLM signs in by itself"
 _CAUSE: Final = "oarlock_error"
 _JSON: Final = {"content-type": "application/json"}
-_NOBODY: Final = {"organization": "", "project": ""}  # else they are taken from the environment
 _EVENTS: Final = {"content-type": "text/event-stream"}
 
 
 def client(llm: BaseLLM) -> openai.OpenAI:
     """Return a blocking client."""
     http = openai.DefaultHttpxClient(transport=_Transport(llm))
-    return openai.OpenAI(api_key=_NO_KEY, base_url=_ADDRESS, http_client=http, max_retries=0, **_NOBODY)
+    return openai.OpenAI(
+        api_key=_NO_KEY,
+        organization="",  # else these two are taken from the environment
+        project="",
+        base_url=_ADDRESS,
+        http_client=http,
+        max_retries=0,
+    )
 
 
 def async_client(llm: BaseLLM) -> openai.AsyncOpenAI:
     """Return a client for coroutines."""
     http = openai.DefaultAsyncHttpxClient(transport=_Transport(llm))
-    return openai.AsyncOpenAI(api_key=_NO_KEY, base_url=_ADDRESS, http_client=http, max_retries=0, **_NOBODY)
+    return openai.AsyncOpenAI(
+        api_key=_NO_KEY,
+        organization="",  # else these two are taken from the environment
+        project="",
+        base_url=_ADDRESS,
+        http_client=http,
+        max_retries=0,
+    )
 
 
 @contextmanager
