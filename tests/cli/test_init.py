@@ -47,10 +47,15 @@ class TestInit:
         done = run("oarlock", "init", "my-crew", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert sorted(path.name for path in (tmp_path / "my-crew").iterdir()) == FILES
-        assert "cd my-crew" in done.stdout
+        assert "cd my-crew, then `" in done.stdout
         tested = run("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", cwd=tmp_path / "my-crew")
         assert tested.returncode == 0, tested.stdout
         assert "1 passed" in tested.stdout
+
+    @pytest.mark.parametrize(("depth", "begins"), [("", "`oarlock run"), ("1", "`uv run oarlock run")])
+    def test_the_next_command_is_called_as_this_one_was(self, depth: str, begins: str, tmp_path: Path) -> None:
+        done = run("oarlock", "init", "my-crew", cwd=tmp_path, UV_RUN_RECURSION_DEPTH=depth)
+        assert f"then {begins} crew.yaml" in done.stdout
 
     def test_it_runs_with_another_llm(self, tmp_path: Path) -> None:
         create_project(tmp_path, "openai/gpt-4o")

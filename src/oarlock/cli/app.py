@@ -101,7 +101,8 @@ def init(
 
     for path in create_project(folder, llm):
         typer.echo(path)
-    typer.echo(f"Now: cd {folder}, then `oarlock run crew.yaml --input topic=tides` or `python -m pytest`.")
+    uv = "uv run " if os.environ.get("UV_RUN_RECURSION_DEPTH") else ""  # how this command was called
+    typer.echo(f"Now: cd {folder}, then `{uv}oarlock run crew.yaml --input topic=tides` or `{uv}python -m pytest`.")
 
 
 @app.command()

