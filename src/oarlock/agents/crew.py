@@ -21,6 +21,7 @@ from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment
 from oarlock.agents.streams import AsyncRunStream, RunStream, read_run, read_run_async
 from oarlock.agents.task import Task
+from oarlock.contract.checks import flag
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event
 from oarlock.contract.llm import BaseLLM
@@ -46,8 +47,8 @@ _LATER = {
     "planning": False,
     "planning_llm": None,
     "share_crew": False,
-    "stream": False,
 }
+_RENAMED = {"stream": "streams"}  # the name is that of a method
 
 
 class Process(StrEnum):
@@ -57,7 +58,7 @@ class Process(StrEnum):
     hierarchical = "hierarchical"
 
 
-@checked(later=_LATER)
+@checked(later=_LATER, renamed=_RENAMED)
 @dataclass(kw_only=True, eq=False, slots=True, weakref_slot=True)
 class Crew:
     """Agents and the tasks that they do, in their order or side by side; each task sees the answers of those before it.
@@ -90,6 +91,8 @@ class Crew:
         after_tool_call: likewise.
         budget: the most that a run may cost, such as `Budget(tokens=100_000)`; each run has its own count. For one count
             over several runs: `with budget:` around them.
+        streams: `kickoff` and its like give a `CrewStreamingOutput`, to be read in chunks, and `akickoff_for_each` one for all
+            runs; CrewAI's name for it, `Crew(stream=True)`, is taken as well. `crew.stream(inputs)` needs it not, and tells more.
 
     Raises:
         ConfigurationError: an unknown or missing argument, or a value that cannot work.
@@ -122,6 +125,7 @@ class Crew:
     before_tool_call: Hook | Sequence[Hook] = ()
     after_tool_call: Hook | Sequence[Hook] = ()
     budget: Budget | None = None
+    streams: bool = False
     limit: PerMinute | None = field(default=None, init=False, repr=False)
     _manager: Agent | None = field(default=None, init=False, repr=False)
 
@@ -148,6 +152,7 @@ class Crew:
         check_hooks("Crew", self)
         self.limit = per_minute("Crew", self.max_rpm)
         Order(self.tasks)
+        flag("Crew", "stream", self.streams)
         self._check_process()
 
     def _check_process(self) -> None:
@@ -206,10 +211,13 @@ class Crew:
             OarlockError: a model could not be asked, or gave no answer.
         """
         if durable is not None or run_id is not None:
+            self._refuse_streams()
             result: CrewOutput = _durable().kickoff(
                 self, inputs, user=user, on_event=on_event, durable=durable, run_id=run_id
             )
             return result
+        if self.streams:
+            return _in_chunks().streamed(self, inputs, user, on_event, blocking=True)  # type: ignore[no-any-return]
         return drive(self.run, inputs, user, on_event)
 
     def stream(
@@ -254,10 +262,13 @@ class Crew:
     ) -> CrewOutput:
         """Run the crew on the running event loop, beside any number of other runs; see `kickoff`."""
         if durable is not None or run_id is not None:
+            self._refuse_streams()
             result: CrewOutput = await _durable().akickoff(
                 self, inputs, user=user, on_event=on_event, durable=durable, run_id=run_id
             )
             return result
+        if self.streams:
+            return _in_chunks().streamed(self, inputs, user, on_event, blocking=False)  # type: ignore[no-any-return]
         return await drive_async(self.run, inputs, user, on_event)
 
     kickoff_async = akickoff
@@ -289,6 +300,8 @@ class Crew:
         self, inputs: Iterable[Mapping[str, Any]], *, user: Any = None, on_event: Listener | None = None
     ) -> list[CrewOutput]:
         """Run the crew for all of the inputs at once, on the running event loop; results come in their order."""
+        if self.streams:
+            return _in_chunks().streamed_for_each(self, inputs, user, on_event)  # type: ignore[no-any-return]
         given = list(inputs)
 
         async def all_of_them(runtime: Runtime) -> list[CrewOutput]:
@@ -297,6 +310,10 @@ class Crew:
         return await drive_async(all_of_them)
 
     kickoff_for_each_async = akickoff_for_each
+
+    def _refuse_streams(self) -> None:
+        if self.streams:
+            raise ConfigurationError("Crew(stream=True) cannot be a durable run: read it without durable= and run_id=.")
 
     def run(
         self,
@@ -309,6 +326,12 @@ class Crew:
         """Return a run of the crew, to be driven by a runtime: what `kickoff` and its like are doors to."""
         run = run_with_hooks if self.before_kickoff_callbacks or self.after_kickoff_callbacks else run_crew
         return run(runtime, self, inputs, on_event, user=user, resumable=resumable)
+
+
+def _in_chunks() -> Any:
+    from oarlock.agents import chunks  # its pydantic models take longer to load than a run
+
+    return chunks
 
 
 def _durable() -> Any:

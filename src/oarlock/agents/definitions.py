@@ -16,16 +16,17 @@ from oarlock.tools import BaseTool, tools_by_name
 T = TypeVar("T")
 
 
-def checked(later: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
+def checked(later: Mapping[str, Any], renamed: Mapping[str, str] | None = None) -> Callable[[type[T]], type[T]]:
     """Return a decorator for a keyword-only dataclass that explains wrong arguments.
 
     Args:
         later: names that users know from CrewAI but that do nothing here yet, with the value that switches them off.
             That value is accepted and dropped; any other is refused, so that nobody relies on what is not there.
+        renamed: names that users know from CrewAI for fields of another name.
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        shape = _Shape(cls, later)
+        shape = _Shape(cls, later, renamed or {})
         generated: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009  mypy is wary of __init__ by its name
 
         @functools.wraps(generated)
@@ -45,9 +46,10 @@ def checked(later: Mapping[str, Any]) -> Callable[[type[T]], type[T]]:
 class _Shape:
     """The arguments that a dataclass takes."""
 
-    def __init__(self, cls: type[Any], later: Mapping[str, Any]) -> None:
+    def __init__(self, cls: type[Any], later: Mapping[str, Any], renamed: Mapping[str, str]) -> None:
         self.name = cls.__name__
         self.later = later
+        self.renamed = renamed
         fields = [field for field in dataclasses.fields(cls) if field.init]
         self.known = frozenset(field.name for field in fields)
         self.required = frozenset(field.name for field in fields if _is_required(field))
@@ -70,6 +72,7 @@ class _Shape:
             first = min(self.required)
             raise ConfigurationError(f"{self.name} takes keyword arguments only, such as {self.name}({first}=...).")
         given, config = self._with_config(given)
+        given = {self.renamed.get(name, name): value for name, value in given.items()}
         for name in given.keys() & self.later.keys():
             if given[name] not in (self.later[name], None):
                 raise ConfigurationError(not_in_oarlock(self.name, name, given[name]))
@@ -90,9 +93,10 @@ class _Shape:
             raise ConfigurationError(
                 f"{self.name}: config must be a mapping of argument names, not a {type(config).__name__}."
             )
-        if unknown := [name for name in config if name not in self.known and name not in self.later]:
+        known = [*self.known, *self.later, *self.renamed]
+        if unknown := [name for name in config if name not in known]:
             where = _place(config, unknown[0])
-            raise misspelt(f"{where}: {self.name}", unknown, [*self.known, *self.later])
+            raise misspelt(f"{where}: {self.name}", unknown, known)
         own = {name: value for name, value in given.items() if name != "config" and value is not None}
         return {**config, **own}, config
 

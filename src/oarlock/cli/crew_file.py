@@ -23,6 +23,7 @@ def run_crew_file(path: Path, inputs: Sequence[str], llm: str | None = None) -> 
         ConfigurationError: the file cannot be read, or something in it is wrong; the message says where.
     """
     crew = load_crew(path, llm=llm)
+    crew.streams = False  # the answer is printed as a whole
     try:
         print(crew.kickoff(_inputs(inputs)))
     except ConfigurationError as error:
