@@ -66,10 +66,11 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A code block of a page, with the names that it binds and those that it leaves to others."""
+    """A code block of a page, with the names that it binds, those that it imports, and those that it leaves to others."""
 
     code: str
     bound: frozenset[str]
+    imports: dict[str, str]
     missing: frozenset[str]
 
 
@@ -121,8 +122,11 @@ def _block(code: str) -> Block | None:
         top = symtable.symtable(code, "block", "exec")
     except (SyntaxError, ValueError):
         return None
-    bound = frozenset(one.get_name() for one in top.get_symbols() if one.is_assigned() or one.is_imported())
-    return Block(code, bound, frozenset(_used(top)) - bound - _GIVEN)
+    names = {one.get_name(): one for one in top.get_symbols()}
+    bound = frozenset(name for name, one in names.items() if one.is_assigned())
+    imports = dict(_imports_in(ast.parse(code))) if "import" in code else {}
+    known = bound | {name for name, one in names.items() if one.is_imported()} | _GIVEN
+    return Block(code, bound, imports, frozenset(_used(top)) - known)
 
 
 def _used(table: symtable.SymbolTable) -> Iterator[str]:
@@ -137,12 +141,16 @@ def _usual_imports(folders: Iterable[Path]) -> dict[str, str]:
     """Return how scripts import each name where they do: for the many blocks that leave it to the reader."""
     counts: Counter[tuple[str, str]] = Counter()
     for tree in _trees(folders):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                counts.update((one.asname or one.name, _statement(node.module, one)) for one in node.names)
-            elif isinstance(node, ast.Import):
-                counts.update((one.name, f"import {one.name}") for one in node.names if not one.asname)
+        counts.update(_imports_in(tree))
     return {name: statement for (name, statement), _ in reversed(counts.most_common())}
+
+
+def _imports_in(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from ((one.asname or one.name, _statement(node.module, one)) for one in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((one.name, f"import {one.name}") for one in node.names if not one.asname)
 
 
 def _trees(folders: Iterable[Path]) -> Iterator[ast.Module]:
@@ -168,6 +176,7 @@ def _assembled(where: str, block: Block, before: Sequence[Block], usual: dict[st
             taken.insert(0, number)
             missing = (missing - before[number].bound) | before[number].missing
     parts = [before[number].code for number in taken] + [block.code]
+    usual = {**usual, **{name: line for one in before for name, line in one.imports.items()}}
     imports = [usual[name] for name in sorted(missing) if name in usual]
     left = missing - usual.keys()
     added = _additions("\n".join(parts), frozenset(left))

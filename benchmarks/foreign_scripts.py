@@ -6,8 +6,9 @@ FOLDER holds documentation (.md, .mdx), notebooks and example projects, such as 
 examples. Nothing of them is kept here.
 
 - Each Python block of a page is a script. One that uses names which it does not define is put behind the nearest earlier
-  blocks of its page that define them; names that no block of the page defines, but that pages usually import (`Agent`, `os`),
-  are imported. What still lacks names is a fragment that nobody can run. YAML blocks named agents.yaml and tasks.yaml lie
+  blocks of its page that define them; names that earlier blocks import, or other pages (`Agent`, `os`), are imported. A name that
+  is only given as an agent, a task, a tool or an LLM gets a plain one, and that is counted apart. What still lacks names is a
+  fragment that nobody can run. YAML blocks named agents.yaml and tasks.yaml lie
   beside, in config/. A notebook is one script; so is each program of an example project, run in a copy of its folder.
 - Each script runs in a process and an empty folder of its own, with `oarlock.compat.install_as_crewai()`. Whatever provider it
   names, all requests go to one scripted model on 127.0.0.1, which calls a tool once where there are tools, and then answers in

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from oarlock import Agent, Crew, Task, ToolCall, tool
+from oarlock import Agent, ConfigurationError, Crew, Task, ToolCall, tool
 from oarlock.agents import Hooks
 from oarlock.compat.crewai import hooks
 from oarlock.compat.crewai.hooks import (
@@ -158,3 +158,23 @@ def test_methods_of_a_crew_class_are_hooks_of_that_crew_alone() -> None:
     other, _ = crew_of("other")
     assert other.kickoff().raw == "other"
     assert seen == ["Mine 1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("EXECUTION_START", "before_kickoff_callbacks"),
+        ("INPUT", "before_kickoff_callbacks"),
+        ("PRE_STEP", "on_event"),
+        ("POST_STEP", "guardrail"),
+        ("OUTPUT", "after_kickoff_callbacks"),
+        ("EXECUTION_END", "on_event"),
+    ],
+)
+def test_points_that_are_not_here_say_what_to_use(name: str, instead: str) -> None:
+    point = hooks.InterceptionPoint[name]
+    for register in (hooks.on, lambda point: hooks.register_hook(point, print)):
+        with pytest.raises(ConfigurationError, match=rf"InterceptionPoint\.{name} is not in Oarlock: .*{instead}"):
+            register(point)
+    assert hooks.get_hooks(point) == []
+    assert hooks.clear_hooks(point) == 0

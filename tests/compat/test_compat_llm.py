@@ -128,3 +128,14 @@ def test_a_version_of_azures_old_api_is_said_to_be_dropped(caplog: pytest.LogCap
 
 def test_local_models() -> None:
     assert isinstance(LLM(model="local/", temperature=0), LocalLLM)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("get_token_usage_summary", r"Metrics\(\)"), ("stream_events", r"llm\.stream"), ("zzz", "not in Oarlock")],
+)
+def test_methods_that_are_not_here(name: str, said: str) -> None:
+    llm = LLM(model="openai/gpt-4o")
+    assert not hasattr(llm, name)
+    with pytest.raises(AttributeError, match=said):
+        getattr(llm, name)

@@ -16,7 +16,7 @@ import pytest
 import oarlock
 import oarlock.project
 from oarlock import ConfigurationError
-from oarlock.compat import as_crewai, install_as_crewai, uninstall
+from oarlock.compat import NotInOarlockError, as_crewai, install_as_crewai, uninstall
 from oarlock.compat.crewai import hooks
 from oarlock.testing import ScriptedLLM
 
@@ -167,8 +167,9 @@ def test_pickles_name_oarlock(names: None) -> None:
     ],
 )
 def test_what_is_missing(statement: str, words: str, names: None) -> None:
-    with pytest.raises(ModuleNotFoundError, match=words.replace("?", r"\?")):
+    with pytest.raises(NotInOarlockError, match=words.replace("?", r"\?")) as caught:
         exec(statement)
+    assert isinstance(caught.value, ModuleNotFoundError)  # so that probing imports work
 
 
 def test_attributes_that_are_missing(names: None) -> None:

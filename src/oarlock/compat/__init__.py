@@ -20,9 +20,11 @@ if TYPE_CHECKING:
         as_openai_client,
         as_pydantic_ai_model,
     )
+    from oarlock.compat.missing import NotInOarlockError
     from oarlock.compat.scripts import run_script
 
 __all__ = [
+    "NotInOarlockError",
     "as_async_openai_client",
     "as_crewai",
     "as_crewai_llm",
@@ -39,6 +41,7 @@ _DOORS = [name for name in __all__ if name.startswith("as_") and name != "as_cre
 __getattr__ = lazy_names(
     __name__,
     {
+        "NotInOarlockError": "missing",
         "as_crewai": "install",
         "install_as_crewai": "install",
         "run_script": "scripts",

@@ -74,6 +74,12 @@ _ELSEWHERE: Final = "give ChatLLM the provider's OpenAI-style address as base_ur
 _PROVIDERS: Final = {
     "aws": _SIGNED,
     "bedrock": _SIGNED,
+    "cohere": _ELSEWHERE,
+    "databricks": _ELSEWHERE,
+    "meta_llama": _ELSEWHERE,
+    "nebius": _ELSEWHERE,
+    "perplexity": _ELSEWHERE,
+    "replicate": _ELSEWHERE,
     "sagemaker": _SIGNED,
     "snowflake": _ELSEWHERE,
     "vertex_ai": _VERTEX,

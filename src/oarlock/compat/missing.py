@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Final
 
 from oarlock.agents.left_out import INSTEAD
+from oarlock.contract.errors import ConfigurationError
 
-__all__ = ["COMPANIONS", "missing_module", "sentence"]
+__all__ = ["COMPANIONS", "NotInOarlockError", "missing_module", "sentence"]
 
 COMPANIONS: Final = frozenset({"crewai_files", "crewai_tools"})
 """Packages beside CrewAI that its users import."""
@@ -43,6 +44,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "experimental": _FLOW,
     "fingerprint": "every run and call has an id of its own: result.run_id, and current_call() in tools",
     "flow": _FLOW,
+    "get_token_usage_summary": "llm.with_policies(Metrics()).get_metrics() has the tokens of all calls, each reply its own",
     "i18n": "an agent's role, goal and backstory are all that is said of it; see oarlock.agents.prompts",
     "llms.hooks": _WIRE,
     "load_crew": "oarlock.project.load_crew reads a crew from one YAML file",
@@ -56,6 +58,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "reset_memories": "there is no memory to reset",
     "security": "every run and call has an id of its own: result.run_id, and current_call() in tools",
     "state": INSTEAD["checkpoint"],
+    "stream_events": "llm.stream(messages) gives the pieces of an answer",
     "telemetry": _TELEMETRY,
     "test": _TRIES,
     "train": _TRIES,
@@ -90,6 +93,18 @@ def sentence(name: str, known: Iterable[str] = ()) -> str:
     )
 
 
-def missing_module(name: str, known: Iterable[str] = ()) -> ModuleNotFoundError:
+class NotInOarlockError(ModuleNotFoundError, ConfigurationError):
+    """Raised by an import of what CrewAI has and Oarlock has not; the message says what to write instead.
+
+    Example:
+        >>> from oarlock.compat import as_crewai
+        >>> with as_crewai():
+        ...     from crewai import Flow
+        Traceback (most recent call last):
+        oarlock.compat.missing.NotInOarlockError: crewai.Flow is not in Oarlock: call crews from plain Python, ...
+    """
+
+
+def missing_module(name: str, known: Iterable[str] = ()) -> NotInOarlockError:
     """Return the error for importing something of CrewAI that is not here."""
-    return ModuleNotFoundError(sentence(name, known), name=name)
+    return NotInOarlockError(sentence(name, known), name=name)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from oarlock.agents.hooks import Hook, Hooks, LLMCallHookContext, ToolCallHookContext
-from oarlock.contract.errors import CallVetoedError, ToolError
+from oarlock.contract.errors import CallVetoedError, ConfigurationError, ToolError
 from oarlock.project.marks import hook_method
 from oarlock.tools.names import function_name
 
@@ -64,12 +64,41 @@ class HookAborted(CallVetoedError):  # noqa: N818  CrewAI's name
 
 
 class InterceptionPoint(StrEnum):
-    """Where hooks may stand, of those places that CrewAI has and Oarlock has too."""
+    """Where hooks may stand in CrewAI; in Oarlock at the first four of these points, for the others there is something else."""
 
     PRE_MODEL_CALL = "before_llm_call"
     POST_MODEL_CALL = "after_llm_call"
     PRE_TOOL_CALL = "before_tool_call"
     POST_TOOL_CALL = "after_tool_call"
+    EXECUTION_START = "execution_start"
+    INPUT = "input"
+    PRE_STEP = "pre_step"
+    POST_STEP = "post_step"
+    OUTPUT = "output"
+    EXECUTION_END = "execution_end"
+
+
+_INPUTS: Final = (
+    "use Crew(before_kickoff_callbacks=[...]), whose functions get the inputs and may return others, or raise"
+)
+_OUTPUT: Final = "use Crew(after_kickoff_callbacks=[...]), whose functions get the result and may return another"
+_ELSEWHERE: Final = {
+    InterceptionPoint.EXECUTION_START: _INPUTS,
+    InterceptionPoint.INPUT: _INPUTS,
+    InterceptionPoint.PRE_STEP: "use Task(context=[...]) for what a task sees, and kickoff(on_event=...) to watch tasks begin",
+    InterceptionPoint.POST_STEP: "use Task(guardrail=...), which may return another answer, or Task(callback=...)",
+    InterceptionPoint.OUTPUT: _OUTPUT,
+    InterceptionPoint.EXECUTION_END: f"{_OUTPUT}; kickoff(on_event=...) tells of failures too",
+}
+
+
+def _kind_of(point: InterceptionPoint) -> str:
+    point = InterceptionPoint(point)
+    if point in _ELSEWHERE:
+        raise ConfigurationError(
+            f"crewai.hooks: InterceptionPoint.{point.name} is not in Oarlock: {_ELSEWHERE[point]}."
+        )
+    return point.value
 
 
 class _Registry:
@@ -77,7 +106,9 @@ class _Registry:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._hooks: dict[str, list[tuple[Hook, Hook]]] = {point.value: [] for point in InterceptionPoint}
+        self._hooks: dict[str, list[tuple[Hook, Hook]]] = {
+            point.value: [] for point in InterceptionPoint if point not in _ELSEWHERE
+        }
 
     def add(self, kind: str, hook: Hook, called: Hook) -> None:
         """Add a hook, and what is called for it."""
@@ -177,29 +208,29 @@ def on(
     point: InterceptionPoint, *, tools: Iterable[str] | None = None, agents: Iterable[str] | None = None
 ) -> Callable[[Any], Any]:
     """Register a function for a point."""
-    decorated: Callable[[Any], Any] = _decorator(InterceptionPoint(point).value, None, tools or (), agents or ())
+    decorated: Callable[[Any], Any] = _decorator(_kind_of(point), None, tools or (), agents or ())
     return decorated
 
 
 def register_hook(point: InterceptionPoint, hook: Hook) -> None:
     """Register a hook for a point."""
-    kind = InterceptionPoint(point).value
+    kind = _kind_of(point)
     _registry.add(kind, hook, _as_ours(kind, hook, (), ()))
 
 
 def unregister_hook(point: InterceptionPoint, hook: Hook) -> bool:
     """Remove a hook; return whether it was there."""
-    return _registry.remove(InterceptionPoint(point).value, hook)
+    return _registry.remove(_kind_of(point), hook)
 
 
 def get_hooks(point: InterceptionPoint) -> list[Hook]:
     """Return the hooks of a point."""
-    return _registry.of(InterceptionPoint(point).value)
+    return [] if point in _ELSEWHERE else _registry.of(_kind_of(point))
 
 
 def clear_hooks(point: InterceptionPoint) -> int:
     """Remove all hooks of a point; return how many there were."""
-    return _registry.clear(InterceptionPoint(point).value)
+    return 0 if point in _ELSEWHERE else _registry.clear(_kind_of(point))
 
 
 def clear_all_hooks() -> None:

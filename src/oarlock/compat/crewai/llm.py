@@ -6,6 +6,7 @@ from typing import Any
 
 import oarlock
 from oarlock.compat.llm_arguments import llm_arguments
+from oarlock.compat.missing import sentence
 from oarlock.contract.llm import BaseLLM
 
 __all__ = ["LLM", "BaseLLM"]
@@ -35,3 +36,6 @@ class LLM(oarlock.LLM):
     def __init__(self, model: str, **theirs: Any) -> None:
         ours, settings = llm_arguments(model, theirs)
         super().__init__(ours, **settings)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(sentence(f"crewai.LLM.{name}"))
