@@ -173,8 +173,10 @@ def test_one_agent_alone_with_a_structure() -> None:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (lambda: Agent(**POET, max_retry_limit=5), r"Agent\(max_retry_limit=5\) has no effect in Oarlock: retrying is"),
-        (lambda: Agent(**POET, allow_code_execution=True), "it does nothing in CrewAI any more"),
+        (
+            lambda: Agent(**POET, allow_code_execution=True),
+            r"Agent\(allow_code_execution=True\) has no effect in Oarlock: it does nothing in CrewAI any more",
+        ),
         (lambda: Crew(tasks=[Task(**LINE, agent=Agent(**POET))], tracing=True), "nothing is sent anywhere"),
         (lambda: Crew(tasks=[Task(**LINE, agent=Agent(**POET))], share_crew=True), "nothing is ever shared"),
     ],

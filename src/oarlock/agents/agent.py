@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.approval import check_approver, check_cache
-from oarlock.agents.definitions import check_budget, check_llm, checked, text, tools_of
+from oarlock.agents.definitions import check_budget, check_llm, checked, function, items, text, tools_of
+from oarlock.agents.guardrails import Guardrail, guardrails_of
 from oarlock.agents.hooks import Hook, check_hooks
-from oarlock.agents.limits import PerMinute, per_minute
+from oarlock.agents.limits import PerMinute, Tries, per_minute, tries
 from oarlock.agents.run import execute_alone
 from oarlock.agents.streams import AsyncRunStream, RunStream, read_run, read_run_async
+from oarlock.agents.templates import check_templates
 from oarlock.agents.window import CountTokens, check_count_tokens
-from oarlock.contract.checks import flag, positive
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.checks import flag, positive, whole
 from oarlock.contract.llm import BaseLLM
 from oarlock.runtime import drive, drive_async
 
@@ -28,16 +29,10 @@ __all__ = ["Agent"]
 
 _LATER = {
     "allow_code_execution": False,
-    "function_calling_llm": None,
-    "inject_date": False,
     "knowledge_sources": None,
-    "max_retry_limit": 2,
     "memory": False,
     "multimodal": False,
-    "prompt_template": None,
     "reasoning": False,
-    "response_template": None,
-    "system_template": None,
 }
 
 
@@ -53,13 +48,26 @@ class Agent:
         goal: what the agent is after.
         backstory: where the agent comes from, and how it works.
         llm: any `BaseLLM`. Without one the crew's `manager_llm` serves; nothing else ever does.
+        function_calling_llm: an LLM for the model calls in which tools may be called; once it calls no more, `llm` writes
+            the answer. It must be able to call functions. Default: the crew's, else `llm` does all.
         tools: functions marked with `@tool`, or `BaseTool` objects.
         max_iter: most model calls for one task; the last one must answer, without tools.
         max_execution_time: seconds for one task, after which model calls and tools are given up, also those that hang.
         max_rpm: most model calls a minute, over all runs, delegated or not; further ones wait.
+        max_retry_limit: how often a model call that failed is tried again at most, if that may heal it: that of the LLM's
+            `Retry` policy, in its place. Default: the LLM's policies decide; an agent by itself tries nothing again.
         verbose: show what happens, on the terminal.
         allow_delegation: let it give work to the other agents of its crew, and ask them, with two tools.
         step_callback: called with an `AgentAction` after each tool call and an `AgentFinish` at the end.
+        guardrail: what the answers of `kickoff` must pass, as in `Task`.
+        guardrail_max_retries: how many times it may try again then.
+        system_template: a text around the system prompt, which stands at its `{{ .System }}`; `{name}`s are filled in, `role`,
+            `goal` and `backstory` among them, here and in the next two.
+        prompt_template: a text around the task, which stands at its `{{ .Prompt }}`.
+        response_template: what stands before `{{ .Response }}` ends the prompt, what stands behind it ends the answer.
+        use_system_prompt: `False`: what would be the system prompt begins the user's message, for models that take none.
+        inject_date: tell it the date of today, in local time.
+        date_format: how, in the form of `strftime`.
         respect_context_window: shorten a conversation that does not fit into the model's context window: see `docs/crews.md`.
             Otherwise it is sent as it is, and the endpoint's error ends the run.
         count_tokens: a function that returns the tokens of a text, or how many there are, such as the `encode` of a
@@ -94,13 +102,23 @@ class Agent:
     goal: str
     backstory: str = ""
     llm: BaseLLM | None = None
+    function_calling_llm: BaseLLM | None = None
     tools: list[Any] = field(default_factory=list)
     max_iter: int = 25
     max_execution_time: float | None = None
     max_rpm: int | None = None
+    max_retry_limit: int | None = None
     verbose: bool = False
     allow_delegation: bool = False
     step_callback: Callable[[Any], Any] | None = None
+    guardrail: Guardrail | None = None
+    guardrail_max_retries: int = 3
+    system_template: str | None = None
+    prompt_template: str | None = None
+    response_template: str | None = None
+    use_system_prompt: bool = True
+    inject_date: bool = False
+    date_format: str = "%Y-%m-%d"
     respect_context_window: bool = True
     count_tokens: CountTokens | None = None
     before_llm_call: Hook | Sequence[Hook] = ()
@@ -111,29 +129,39 @@ class Agent:
     on_approval: Approver | None = None
     budget: Budget | None = None
     limit: PerMinute | None = field(default=None, init=False, repr=False)
+    tries: Tries | None = field(default=None, init=False, repr=False)
     _tools_by_name: dict[str, BaseTool] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         text("Agent", "role", self.role)
         owner = f"Agent {self.role!r}"
         text(owner, "goal", self.goal)
-        if self.llm is not None:
-            check_llm(owner, "llm", self.llm)
-        if not isinstance(self.max_iter, int) or isinstance(self.max_iter, bool) or self.max_iter < 1:
-            raise ConfigurationError(f"{owner}: max_iter must be a whole number of at least 1, not {self.max_iter!r}.")
+        text(owner, "backstory", self.backstory, empty=True)
+        for name in ("llm", "function_calling_llm"):
+            if (llm := getattr(self, name)) is not None:
+                check_llm(owner, name, llm)
+        for name in ("verbose", "allow_delegation", "respect_context_window"):
+            flag(owner, name, getattr(self, name))
+        function(owner, "step_callback", self.step_callback)
+        self._check_limits(owner)
+        check_cache(owner, self.cache)
+        check_approver(owner, self.on_approval)
+        check_count_tokens(owner, self.count_tokens)
+        check_templates(owner, self)
+        check_hooks(owner, self)
+        guardrails_of(owner, self.guardrail, None)
+        self.tools = items(owner, "tools", self.tools)
+        if self.tools:
+            tools_of(owner, self.tools)
+
+    def _check_limits(self, owner: str) -> None:
+        whole(owner, "max_iter", self.max_iter)
+        whole(owner, "guardrail_max_retries", self.guardrail_max_retries, least=0)
         if self.max_execution_time is not None:
             positive(owner, "max_execution_time", self.max_execution_time)
         self.limit = per_minute(owner, self.max_rpm)
-        flag(owner, "allow_delegation", self.allow_delegation)
-        check_cache(owner, self.cache)
-        check_approver(owner, self.on_approval)
+        self.tries = tries(owner, self.max_retry_limit)
         check_budget(owner, self.budget)
-        flag(owner, "respect_context_window", self.respect_context_window)
-        check_count_tokens(owner, self.count_tokens)
-        check_hooks(owner, self)
-        if self.tools:
-            self.tools = list(self.tools)
-            tools_of(owner, self.tools)
 
     def execute_task(self, task: Task, context: str | None = None, tools: list[Any] | None = None) -> str:
         """Do one task, blocking, and return the answer's text.
@@ -191,4 +219,10 @@ class Agent:
 def _prompted(agent: Agent, prompt: str, response_format: type[Any] | None) -> Task:
     from oarlock.agents.task import Task  # a Task knows its Agent, and so its module this one
 
-    return Task(description=prompt, agent=agent, output_pydantic=response_format)
+    return Task(
+        description=prompt,
+        agent=agent,
+        output_pydantic=response_format,
+        guardrail=agent.guardrail,
+        guardrail_max_retries=agent.guardrail_max_retries,
+    )

@@ -7,18 +7,20 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.approval import check_approver, check_cache
 from oarlock.agents.crew_run import Resumable, run_crew, run_with_hooks
-from oarlock.agents.definitions import check_budget, check_llm, checked, functions
+from oarlock.agents.definitions import check_budget, check_llm, checked, function, functions, text
 from oarlock.agents.graph import Order
 from oarlock.agents.hierarchy import assignment_of, manager_of, staff_of
 from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment
+from oarlock.agents.run_log import log_path
 from oarlock.agents.streams import AsyncRunStream, RunStream, read_run, read_run_async
 from oarlock.agents.task import Task
 from oarlock.contract.checks import flag
@@ -39,11 +41,8 @@ Listener = Callable[[Event], None]
 
 _LATER = {
     "embedder": None,
-    "function_calling_llm": None,
-    "full_output": False,
     "knowledge_sources": None,
     "memory": False,
-    "output_log_file": None,
     "planning": False,
     "planning_llm": None,
     "share_crew": False,
@@ -72,6 +71,7 @@ class Crew:
         process: `Process.sequential`: each task is done by its agent. `Process.hierarchical`: a manager gives each task to
             the agents (to the task's own, if it has one), checks what comes back, and writes the answer.
         manager_llm: the manager's LLM, and that of all agents that have none of their own, in a sequential crew too.
+        function_calling_llm: that of all agents that have none of their own; see `Agent`.
         manager_agent: the manager; default: one made of `manager_llm`.
         max_rpm: most model calls a minute of all its agents together, over all runs; further ones wait.
         verbose: show what happens, on the terminal.
@@ -85,6 +85,9 @@ class Crew:
         before_kickoff_callbacks: functions, blocking or `async`, each called with a copy of the run's inputs; what it
             returns goes on in their place.
         after_kickoff_callbacks: each called with the `CrewOutput`; what it returns is the result in its place.
+        output_log_file: where to write when each task began and ended, with its answer: a path, or `True` for `logs.txt`. Runs
+            add to it: a line for each, or in a `.json` file an item of its list.
+        full_output: accepted for scripts that have it: a `CrewOutput` always has every task's output.
         before_llm_call: hooks around those of all its agents, a manager and delegated work included; see `Agent`.
         after_llm_call: likewise.
         before_tool_call: likewise.
@@ -109,6 +112,7 @@ class Crew:
     agents: list[Agent] = field(default_factory=list)
     process: Process = Process.sequential
     manager_llm: BaseLLM | None = None
+    function_calling_llm: BaseLLM | None = None
     manager_agent: Agent | None = None
     max_rpm: int | None = None
     verbose: bool = False
@@ -120,6 +124,8 @@ class Crew:
     cache: bool | None = None
     before_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     after_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
+    output_log_file: str | Path | bool | None = None
+    full_output: bool = False
     before_llm_call: Hook | Sequence[Hook] = ()
     after_llm_call: Hook | Sequence[Hook] = ()
     before_tool_call: Hook | Sequence[Hook] = ()
@@ -140,20 +146,28 @@ class Crew:
             ) from None
         if not self.tasks:
             raise ConfigurationError("Crew: there are no tasks. Pass tasks=[Task(...)].")
-        if self.manager_llm is not None:
-            check_llm("Crew", "manager_llm", self.manager_llm)
-        check_budget("Crew", self.budget)
-        if self.on_human_input is not None and not callable(self.on_human_input):
-            raise ConfigurationError(f"Crew: on_human_input must be a function, not {self.on_human_input!r}.")
-        check_approver("Crew", self.on_approval)
-        check_cache("Crew", self.cache)
-        self.before_kickoff_callbacks = functions("Crew", "before_kickoff_callbacks", self.before_kickoff_callbacks)
-        self.after_kickoff_callbacks = functions("Crew", "after_kickoff_callbacks", self.after_kickoff_callbacks)
+        for name in ("manager_llm", "function_calling_llm"):
+            if (llm := getattr(self, name)) is not None:
+                check_llm("Crew", name, llm)
+        self._check_settings()
         check_hooks("Crew", self)
-        self.limit = per_minute("Crew", self.max_rpm)
         Order(self.tasks)
         flag("Crew", "stream", self.streams)
         self._check_process()
+
+    def _check_settings(self) -> None:
+        text("Crew", "name", self.name)
+        for name in ("verbose", "full_output"):
+            flag("Crew", name, getattr(self, name))
+        for name in ("step_callback", "task_callback", "on_human_input"):
+            function("Crew", name, getattr(self, name))
+        for name in ("before_kickoff_callbacks", "after_kickoff_callbacks"):
+            setattr(self, name, functions("Crew", name, getattr(self, name)))
+        check_budget("Crew", self.budget)
+        check_approver("Crew", self.on_approval)
+        check_cache("Crew", self.cache)
+        log_path(self.output_log_file)
+        self.limit = per_minute("Crew", self.max_rpm)
 
     def _check_process(self) -> None:
         if self.manager_agent is not None and not isinstance(self.manager_agent, Agent):

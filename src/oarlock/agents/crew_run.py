@@ -14,6 +14,7 @@ from oarlock.agents.inputs import fill
 from oarlock.agents.outputs import CrewOutput, TaskOutput
 from oarlock.agents.prompts import joined
 from oarlock.agents.run import Assignment, execute, within
+from oarlock.agents.run_log import NO_LOG, NoLog, RunLog, log_path
 from oarlock.agents.work import consult, notify
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import ConfigurationError
@@ -61,12 +62,14 @@ async def run_crew(
     run = _Run(runtime=runtime, crew=crew, order=Order(crew.tasks), assignments=assignments)
     run_id, started = runtime.new_id() if resumable is None else resumable.run_id, runtime.now()
     user = current_call().user if user is None else user
-    watcher = listener(crew.verbose, _loud_roles(crew, given), on_event)
+    log = _log_of(crew)
+    watcher = log.beside(listener(crew.verbose, _loud_roles(crew, given), on_event))
     place = {"run_id": run_id, "task_id": None, "span_id": run_id, "parent_id": current_call().span_id}
     clock = runtime.time
     if resumable is not None:
         watcher, clock = resumable.watch(watcher), resumable.clock
     with (
+        log,
         scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place),
         within(crew.budget and crew.budget.fresh()),
     ):
@@ -79,6 +82,12 @@ async def run_crew(
         result = run.result(run_id)
         tell(RunFinished, seconds=runtime.now() - started, usage=result.usage_metrics, answer=result.raw)
     return result
+
+
+def _log_of(crew: Crew) -> RunLog | NoLog:
+    """Return where the run is written to."""
+    path = log_path(crew.output_log_file)
+    return NO_LOG if path is None else RunLog(path)
 
 
 def _loud_roles(crew: Crew, inputs: Mapping[str, Any]) -> list[str]:

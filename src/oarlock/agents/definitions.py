@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from oarlock.agents.left_out import not_in_oarlock
+from oarlock.agents.left_out import INSTEAD, not_in_oarlock
 from oarlock.agents.located import Located
 from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
 from oarlock.contract.llm import BaseLLM
@@ -78,6 +78,8 @@ class _Shape:
                 raise ConfigurationError(not_in_oarlock(self.name, name, given[name]))
         rest = {name: value for name, value in given.items() if name not in self.later}
         if unknown := rest.keys() - self.known:
+            if left_out := sorted(unknown & INSTEAD.keys()):
+                raise ConfigurationError(not_in_oarlock(self.name, left_out[0], rest[left_out[0]]))
             raise misspelt(self.name, sorted(unknown), [*self.known, *self.later])
         if missing := sorted(self.required - rest.keys()):
             needed = f"{self.name} needs {' and '.join(f'{name}=...' for name in missing)}."
@@ -96,6 +98,8 @@ class _Shape:
         known = [*self.known, *self.later, *self.renamed]
         if unknown := [name for name in config if name not in known]:
             where = _place(config, unknown[0])
+            if unknown[0] in INSTEAD:
+                raise ConfigurationError(f"{where}: {not_in_oarlock(self.name, unknown[0], config[unknown[0]])}")
             raise misspelt(f"{where}: {self.name}", unknown, known)
         own = {name: value for name, value in given.items() if name != "config" and value is not None}
         return {**config, **own}, config
@@ -121,15 +125,34 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def text(owner: str, name: str, value: object) -> str:
-    """Return a text that says something.
+def text(owner: str, name: str, value: object, *, empty: bool = False) -> str:
+    """Return a text that says something, or nothing if that is allowed.
 
     Raises:
-        ConfigurationError: it does not.
+        ConfigurationError: it does not, or is no text.
     """
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigurationError(f"{owner}: {name} must be a non-empty text, not {value!r}.")
+    if not isinstance(value, str) or not (empty or value.strip()):
+        raise ConfigurationError(f"{owner}: {name} must be a {'' if empty else 'non-empty '}text, not {value!r}.")
     return value
+
+
+def function(owner: str, name: str, value: object) -> None:
+    """Raise a ConfigurationError unless this is a function, or nothing."""
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"{owner}: {name} must be a function, not {value!r}.")
+
+
+def items(owner: str, name: str, given: object) -> list[Any]:
+    """Return a list of what was given.
+
+    Raises:
+        ConfigurationError: it was no list.
+    """
+    if given is None:
+        return []
+    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"{owner}: {name} must be a list, not {given!r}.")
+    return list(given)
 
 
 def functions(owner: str, name: str, given: object) -> tuple[Callable[[Any], Any], ...]:

@@ -64,7 +64,7 @@ class Finish:
             work.structure = self.structure
             if work.llm.supports_json_schema():
                 work.json_schema = strict(self.structure.schema)
-        work.messages[-1]["content"] = f"{work.messages[-1]['content']}{wanted}"
+        work.add_to_task(wanted)
 
     async def output(self, work: Work, output: TaskOutput, again: Again) -> TaskOutput:
         """Return the output that counts; `again` lets the agent have another try.

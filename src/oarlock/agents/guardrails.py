@@ -13,6 +13,7 @@ from oarlock.agents.definitions import check_llm, text
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import JUDGE, JUDGE_AGAIN
 from oarlock.agents.structured import find
+from oarlock.agents.templates import PLAIN
 from oarlock.agents.work import Work, consult
 from oarlock.contract.errors import ConfigurationError, GuardrailError
 from oarlock.contract.llm import BaseLLM
@@ -153,6 +154,7 @@ async def _judged_by_llm(work: Work, rule: str, llm: BaseLLM, output: TaskOutput
         tools={},
         usage=Usage(),
         window=None,
+        prompts=PLAIN,
         json_schema=_SCHEMA if llm.supports_json_schema() else None,
     )
     said = ""

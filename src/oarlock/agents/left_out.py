@@ -10,6 +10,7 @@ __all__ = ["INSTEAD", "not_in_oarlock"]
 _FACTS: Final = "give an agent what it should know through a task's context, an input or a tool"
 _PLAN: Final = "write the plan as tasks, or let a manager make it with process=Process.hierarchical"
 _CODE: Final = "give the agent a tool that runs code where you want it to run"
+_LOOPS: Final = "which loop an agent uses follows from llm.supports_function_calling()"
 _FILES: Final = "give the agent a tool that reads the file, or an LLM of your own that is sent it"
 _TRACES: Final = "no run is reported anywhere; kickoff(on_event=...) shows you every step"
 
@@ -17,21 +18,36 @@ INSTEAD: Final[Mapping[str, str]] = {
     "a2a": "reach a remote agent through a tool",
     "allow_code_execution": _CODE,
     "apps": "reach an application through a tool",
+    "agent_executor": _LOOPS,
+    "callbacks": "step_callback sees each step of an agent, a task's callback its output",
+    "chat_llm": "kickoff(inputs) runs a crew; `oarlock chat` talks to a model",
     "checkpoint": "kickoff(durable=..., run_id=...) records a run, and goes on with it",
+    "code_execution_mode": _CODE,
+    "converter_cls": "output_pydantic and output_json turn answers into objects, a guardrail into anything else",
     "embedder": _FACTS,
-    "function_calling_llm": "an agent's own llm calls its tools",
+    "executor_class": _LOOPS,
+    "from_repository": "read agents from a YAML file: oarlock.project.load_crew, or @CrewBase",
+    "input_files": _FILES,
     "knowledge": _FACTS,
+    "knowledge_config": _FACTS,
     "knowledge_sources": _FACTS,
-    "max_retry_limit": "retrying is a policy of the LLM: llm.with_policies(Retry(attempts=...))",
+    "max_reasoning_attempts": _PLAN,
+    "max_tokens": "it is the LLM's: ChatLLM(max_tokens=...)",
     "memory": _FACTS,
     "multimodal": _FILES,
-    "output_log_file": "kickoff(on_event=...) shows you every step, and logging the rest",
     "planning": _PLAN,
+    "planning_config": _PLAN,
     "planning_llm": _PLAN,
+    "prompt_file": "an agent's system_template, prompt_template and response_template say what it is told",
     "reasoning": _PLAN,
+    "response_model": "output_pydantic asks for an answer of a model's form",
+    "security_config": "every run and call has an id of its own: result.run_id, and current_call() in tools",
     "share_crew": _TRACES,
     "skills": "put what an agent should do into its backstory, or what it should know into a tool",
+    "task_execution_output_json_files": _TRACES,
+    "tool_failure_policy": "what a tool raises is told to the model; an after_tool_call hook may raise, or tell it otherwise",
     "tracing": _TRACES,
+    "trained_agents_file": "write what an agent has learnt into its backstory",
 }
 """What to do instead, by the names that users of CrewAI know."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -11,14 +12,14 @@ from oarlock.contract.checks import whole
 from oarlock.contract.context import current_call, scope
 from oarlock.contract.errors import LLMTimeoutError
 from oarlock.contract.llm import BaseLLM
-from oarlock.contract.policy import Handler
+from oarlock.contract.policy import Handler, Policy
 from oarlock.runtime import Runtime
 from oarlock.tools import ToolTimeoutError
 
 if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
 
-__all__ = ["PerMinute", "TimeLimit", "limited", "per_minute"]
+__all__ = ["PerMinute", "TimeLimit", "Tries", "limited", "per_minute", "tries"]
 
 
 class TimeLimit(AbstractContextManager[None]):
@@ -96,6 +97,51 @@ class PerMinute:
         return PerMinute, (self.most,)
 
 
+class Tries:
+    """A `max_retry_limit`: how often a model call of an agent is tried again, whatever its LLM says of that.
+
+    It is the LLM's own `Retry` with another number of attempts, or a new one, and so there is still one retry loop, which
+    knows what can heal.
+    """
+
+    def __init__(self, retries: int) -> None:
+        self.retries = retries
+        self._around: dict[int, tuple[BaseLLM, BaseLLM]] = {}
+
+    def around(self, llm: BaseLLM) -> BaseLLM:
+        """Return an LLM with this many retries: always the same object, so that its policies keep what they know."""
+        known = self._around.get(id(llm))
+        if known is None or known[0] is not llm:
+            known = self._around[id(llm)] = (llm, llm.with_policies(self._policy(llm)))
+        return known[1]
+
+    def _policy(self, llm: BaseLLM) -> Policy:
+        from oarlock.policies import Retry  # only where there is one: loading it takes longer than a run
+
+        own = next((policy for policy in llm.policies if isinstance(policy, Retry)), None)
+        policy = Retry() if own is None else copy.copy(own)
+        policy.attempts = self.retries + 1
+        return policy
+
+    def __repr__(self) -> str:
+        return f"max_retry_limit={self.retries}"
+
+    def __deepcopy__(self, memo: object) -> Tries:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tries, (self.retries,)
+
+
+def tries(owner: str, retries: int | None) -> Tries | None:
+    """Return what a `max_retry_limit` means, if there is one.
+
+    Raises:
+        ConfigurationError: it is no whole number of zero or more.
+    """
+    return None if retries is None else Tries(whole(owner, "max_retry_limit", retries, least=0))
+
+
 def per_minute(owner: str, most: int | None) -> PerMinute | None:
     """Return the limit of a `max_rpm`, if there is one.
 
@@ -105,7 +151,8 @@ def per_minute(owner: str, most: int | None) -> PerMinute | None:
     return None if most is None else PerMinute(whole(owner, "max_rpm", most))
 
 
-def limited(llm: BaseLLM, limits: Sequence[PerMinute | None]) -> BaseLLM:
+def limited(llm: BaseLLM, limits: Sequence[PerMinute | None], retries: Tries | None = None) -> BaseLLM:
     """Return an LLM within the limits that there are."""
+    llm = llm if retries is None else retries.around(llm)
     there = [limit for limit in limits if limit is not None]
     return there[0].around(llm, there[1:]) if there else llm

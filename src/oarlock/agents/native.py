@@ -30,8 +30,10 @@ async def run_native(work: Work) -> str:
             work.tools, work.hooks
         )  # for an LLM that runs tools itself; counts anew for each call
         reply = await work.ask(tools=schemas, functions=functions)
-        if not reply.tool_calls:
+        if not reply.tool_calls and (work.tool_llm is None or not schemas):
             return await work.finished(reply.text)
+        if not reply.tool_calls:
+            break  # nothing more to be found out: the other LLM writes the answer
         work.messages.append(reply.as_message())
         for call, answer in zip(reply.tool_calls, await _run_tools(work, reply), strict=True):
             work.messages.append({"role": "tool", "tool_call_id": call.id, "name": call.name, "content": answer.text})

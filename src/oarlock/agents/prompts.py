@@ -6,7 +6,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from oarlock.contract.messages import Message
+
 SYSTEM = "You are {role}. {backstory}\nYour goal: {goal}"
+
+TODAY = "\nThe date of today: {date}"
 
 EXPECTED = "\n\nWhat is expected: {expected_output}\nGive the complete answer itself, not a summary of it."
 
@@ -106,6 +110,21 @@ def react_prompt(schemas: Sequence[Any]) -> str:
         for function in functions
     )
     return REACT.format(tools=tools, names=", ".join(function["name"] for function in functions))
+
+
+def as_texts(messages: Sequence[Message]) -> list[Message]:
+    """Return a conversation with its tool calls and results written out, as a model that only writes text has them."""
+    return [_as_text(message) for message in messages]
+
+
+def _as_text(message: Message) -> Message:
+    if message.get("role") == "tool":
+        return {"role": "user", "content": f"Observation: {message.get('content')}"}
+    if not message.get("tool_calls"):
+        return message
+    calls = [call["function"] for call in message["tool_calls"]]
+    written = [f"Action: {call['name']}\nAction Input: {call['arguments']}" for call in calls]
+    return {"role": "assistant", "content": "\n".join([str(message.get("content") or ""), *written]).strip()}
 
 
 def _arguments(parameters: Any) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from oarlock.agents.native import run_native
 from oarlock.agents.outputs import TaskOutput, output_with
 from oarlock.agents.prompts import react_prompt, system_prompt, task_prompt
 from oarlock.agents.react import run_react
+from oarlock.agents.templates import PLAIN, Prompts, prompts_of, today
 from oarlock.agents.window import Window
 from oarlock.agents.work import Work, notify
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import BadRequestError, ConfigurationError, ContextWindowExceededError, EmptyReply
 from oarlock.contract.events import TaskFailed, TaskFinished, TaskStarted
 from oarlock.contract.llm import BaseLLM
-from oarlock.contract.messages import Message
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
 from oarlock.tools import ToolRules, ToolStore
@@ -50,6 +50,8 @@ class Assignment:
     """A task with everything filled in, ready to be worked on in one run.
 
     Attributes:
+        tool_llm: the LLM for turns in which tools may be called, if it is another one.
+        prompts: what stands around the prompts.
         crew: of which crew; `None` for an agent alone.
         spent: what each agent has used for it, by role, filled while it is worked on.
     """
@@ -68,6 +70,8 @@ class Assignment:
     budget: Budget | None = None
     finish: Finish | None = None
     crew: Crew | None = None
+    tool_llm: BaseLLM | None = None
+    prompts: Prompts = PLAIN
     spent: list[tuple[str, Usage]] = field(default_factory=list)
 
 
@@ -114,12 +118,14 @@ def assign(
     return Assignment(
         task=task,
         agent=agent,
-        llm=limited(llm, (limit, agent.limit)) if limit or agent.limit else llm,
+        llm=limited(llm, (limit, agent.limit), agent.tries),
+        tool_llm=_tool_llm(owner, agent, crew, limit),
         description=fill(task.description, inputs, f"Task {task.name!r}: description"),
         expected_output=fill(task.expected_output, inputs, f"Task {task.name!r}: expected_output"),
         role=role,
         goal=goal,
         system=system_prompt(role, goal, backstory),
+        prompts=prompts_of(owner, agent, inputs),
         tools=tools,
         rules=rules_of(owner, tools, agent, crew),
         step_callbacks=tuple(callback for callback in (agent.step_callback, *step_callbacks) if callback),
@@ -127,6 +133,23 @@ def assign(
         finish=finish_of(task, inputs, on_human_input) if task.is_finished_further else None,
         crew=crew,
     )
+
+
+def _tool_llm(owner: str, agent: Agent, crew: Crew | None, limit: PerMinute | None) -> BaseLLM | None:
+    """Return the `function_calling_llm` of an agent, else that of its crew.
+
+    Raises:
+        ConfigurationError: it cannot call functions.
+    """
+    llm = agent.function_calling_llm or (None if crew is None else crew.function_calling_llm)
+    if llm is None:
+        return None
+    if not llm.supports_function_calling():
+        raise ConfigurationError(
+            f"{owner}: function_calling_llm is {llm}, which says that it cannot call functions. Give one that can, or none: "
+            "the agent's llm then uses its tools, through text if need be."
+        )
+    return limited(llm, (limit, agent.limit), agent.tries)
 
 
 async def execute_alone(
@@ -210,16 +233,19 @@ def _output(assignment: Assignment, answer: str) -> TaskOutput:
 
 
 def _work(runtime: Runtime, assignment: Assignment, context: str, key: str) -> Work:
-    agent = assignment.agent
-    messages: list[Message] = [
-        {"role": "system", "content": assignment.system},
-        {"role": "user", "content": task_prompt(assignment.description, assignment.expected_output, context)},
-    ]
+    agent, prompts = assignment.agent, assignment.prompts
+    system = assignment.system
+    if agent.inject_date:
+        system += today(agent.date_format, runtime.time())
+    task = task_prompt(assignment.description, assignment.expected_output, context)
+    messages = prompts.messages(system, task)
     return Work(
         runtime=runtime,
         role=assignment.role,
         llm=assignment.llm,
+        tool_llm=assignment.tool_llm,
         tools=assignment.tools,
+        prompts=prompts,
         messages=messages,
         max_iter=agent.max_iter,
         key=key,
@@ -234,17 +260,15 @@ async def _loop(work: Work) -> str:
     """Run the loop that suits the model; one that fails at calling functions goes on with text."""
     if work.tools_as_text:  # the agent tries again
         return await run_react(work)
-    if not work.tools or work.llm.supports_function_calling():
+    if not work.tools or work.tool_llm is not None or work.llm.supports_function_calling():
         try:
             return await run_native(work)
         except (EmptyReply, BadRequestError) as error:
             if not _cannot_call_functions(work, error):
                 raise
-            _log.warning("%s does not take tools (%s); going on with tools as text", work.llm, error)
+            _log.warning("%s does not take tools (%s); going on with tools as text", work.tool_llm or work.llm, error)
     work.tools_as_text = True
-    work.messages[0]["content"] = (
-        f"{work.messages[0]['content']}{react_prompt([t.schema for t in work.tools.values()])}"
-    )
+    work.add_to_system(react_prompt([tool.schema for tool in work.tools.values()]))
     return await run_react(work)
 
 

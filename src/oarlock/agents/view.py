@@ -32,7 +32,7 @@ __all__ = ["ask_in_view"]
 
 async def ask_in_view(work: Work, request: Request, instead: Reply | None) -> Reply:
     """Do what `Work.answered` does, and tell whoever watches of it."""
-    here, model, tally = current_call(), work.llm.model, _Tally()
+    here, model, tally = current_call(), work.asked(request.tools).model, _Tally()
     # As sure to be the same when the run is driven again as the keys of tools.
     with scope(span_id=f"{here.run_id}:{work.key}:{work.calls}", parent_id=here.span_id):
         request = request.replace(observers=(*request.observers, tally), deltas=_pieces(work))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.prompts import CONTEXT_SEPARATOR, SUMMARISE, SUMMARY, WORK_SO_FAR
+from oarlock.agents.templates import PLAIN
 from oarlock.contract.checks import whole
 from oarlock.contract.context import emit
 from oarlock.contract.errors import ConfigurationError, ContextWindowExceededError
@@ -244,6 +245,7 @@ class Window:
             window=None,
             key=f"{work.key}:summary",  # the call that it makes room for has the same number
             purpose="summary",
+            prompts=PLAIN,
         )
         try:
             summary = (await writer.ask()).text.strip()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.outputs import AgentAction, AgentFinish
+from oarlock.agents.prompts import as_texts
+from oarlock.agents.templates import PLAIN, Prompts
 from oarlock.agents.view import ask_in_view
 from oarlock.contract.context import current_call
 from oarlock.contract.endings import refuses_schemas
@@ -41,11 +43,13 @@ class Work:
         runtime: what to await.
         role: of the agent, filled in.
         llm: whom to ask.
+        tool_llm: whom to ask in turns in which tools may be called, if that is another one.
         tools: by the names that the model uses.
         messages: the conversation so far.
         max_iter: most model calls.
         key: tells this work from the others of its run.
         step_callbacks: called with each `AgentAction` and the `AgentFinish`.
+        prompts: what stands around the prompts.
         hooks: around each model call and tool call.
         window: keeps the conversation within the model's context window.
         json_schema: of the answer, for an LLM that can be bound to one; turns that may call tools are free of it.
@@ -66,6 +70,8 @@ class Work:
     max_iter: int
     key: str = "1"
     step_callbacks: tuple[Callable[[Any], Any], ...] = ()
+    tool_llm: BaseLLM | None = None
+    prompts: Prompts = PLAIN
     hooks: HooksAtWork | None = None
     window: Window | None = None
     json_schema: Mapping[str, Any] | None = None
@@ -94,14 +100,14 @@ class Work:
         here = current_call()
         if here.deadline is not None and self.runtime.now() >= here.deadline:
             raise LLMTimeoutError("The time was up before the next model call.", retryable=False)
-        llm = self.llm
+        llm = self.asked(tools)
         instead = await self.hooks.before_llm(self, llm, tools) if self.hooks is not None else None
         if self.window is not None and instead is None:
             await self.window.fit(self, llm, tools)
         request = Request(
-            messages=tuple(self.messages),
+            messages=self._sent(llm),
             tools=tools,
-            stop=stop,
+            stop=(*stop, self.prompts.stop) if self.prompts.stop else stop,
             json_schema=self.json_schema if not (tools or stop) else None,
             deadline=here.deadline,
             available_functions=functions,
@@ -120,29 +126,41 @@ class Work:
             request = mended
             self.calls += 1
 
+    def asked(self, tools: Sequence[ToolSchema]) -> BaseLLM:
+        """Return whom to ask in a turn with these tools."""
+        return self.llm if self.tool_llm is None or not tools else self.tool_llm
+
+    def _sent(self, llm: BaseLLM) -> tuple[Message, ...]:
+        if self.tool_llm is None or llm is self.tool_llm or llm.supports_function_calling():
+            return tuple(self.messages)
+        return tuple(as_texts(self.messages))  # it might not know what to make of tool calls
+
     async def _mended(self, request: Request, error: OarlockError, *, shortened: bool) -> Request | None:
         """Return the request without what the endpoint does not take, `None` if that cannot be left out."""
         if isinstance(error, ContextWindowExceededError):
-            if shortened or self.window is None or not await self.window.shrink(self, self.llm, request.tools):
+            llm = self.asked(request.tools)
+            if shortened or self.window is None or not await self.window.shrink(self, llm, request.tools):
                 return None
-            return request.replace(messages=tuple(self.messages))
+            return request.replace(messages=self._sent(llm))
         if request.json_schema is None or not (isinstance(error, BadRequestError) and refuses_schemas(error)):
             return None
-        _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.llm, error)
+        _log.info("%s takes no JSON schema (%s); the prompt has it, too", self.asked(request.tools), error)
         self.json_schema = None
         return request.replace(json_schema=None)
 
     async def answered(self, request: Request, instead: Reply | None) -> Reply:
         """Return the answer to a request, or what a hook gave in its place, as the hooks after it leave it."""
         reply = await self.send(request) if instead is None else instead
-        return reply if self.hooks is None else await self.hooks.after_llm(self, self.llm, request.tools, reply)
+        llm, tools = self.asked(request.tools), request.tools
+        return reply if self.hooks is None else await self.hooks.after_llm(self, llm, tools, reply)
 
     async def send(self, request: Request) -> Reply:
         """Ask the model, as one step of the run."""
         run_id = current_call().run_id
         key = None if run_id is None else f"{run_id}:{self.key}:{self.calls}"
-        job = functools.partial(self.llm.handle_request, self.runtime, request.replace(idempotency_key=key))
-        reply = with_usage(await self.runtime.step("model", self.llm.model, job, key or ""), request)
+        llm = self.asked(request.tools)
+        job = functools.partial(llm.handle_request, self.runtime, request.replace(idempotency_key=key))
+        reply = with_usage(await self.runtime.step("model", llm.model, job, key or ""), request)
         self.usage += reply.usage
         if self.window is not None:
             self.window.learn(request, reply)
@@ -151,6 +169,18 @@ class Work:
     def tool_key(self, number: int) -> str:
         """Return the idempotency key of a tool call of this turn: the same whenever this run is driven again."""
         return f"{current_call().run_id}:{self.key}:{self.calls}:{number}"
+
+    def add_to_system(self, text: str) -> None:
+        """Add to the system prompt, before anything has been asked."""
+        self._add(0, text, self.prompts.after_system if not self.prompts.in_one else self.prompts.after_task)
+
+    def add_to_task(self, text: str) -> None:
+        """Add to the task, before anything has been asked."""
+        self._add(0 if self.prompts.in_one else 1, text, self.prompts.after_task)
+
+    def _add(self, at: int, text: str, tail: str) -> None:
+        content = str(self.messages[at]["content"])
+        self.messages[at]["content"] = f"{content.removesuffix(tail)}{text}{tail}"
 
     def say(self, text: str) -> None:
         """Add a message to the model."""

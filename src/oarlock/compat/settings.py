@@ -18,12 +18,8 @@ _WITHOUT_EFFECT: Final[Mapping[str, Mapping[str, str]]] = {
     "Agent": {
         "allow_code_execution": "it does nothing in CrewAI any more",
         "code_execution_mode": "it does nothing in CrewAI any more",
-        "function_calling_llm": "an agent's own llm calls its tools",
-        "max_retry_limit": "retrying is a policy of the LLM: llm.with_policies(Retry(attempts=...))",
-        "use_system_prompt": "an LLM that refuses system messages can be told so itself",
     },
     "Crew": {
-        "function_calling_llm": "an agent's own llm calls its tools",
         "share_crew": "nothing is ever shared",
         "tracing": "nothing is sent anywhere; see kickoff(on_event=...)",
     },
