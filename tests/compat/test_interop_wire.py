@@ -20,10 +20,11 @@ from oarlock import (
     ToolCall,
     Usage,
 )
-from oarlock.compat.interop.wire import Envelope, ReplyInPieces, body_of, request_of
+from oarlock.compat.interop.wire import request_of
 from oarlock.compat.interop.wire_errors import error_body, error_headers, status_of
 from oarlock.contract.reply import Delta
 from oarlock.dialects.openai_chat import StreamAssembler, decode, encode
+from oarlock.dialects.openai_chat.answering import Chunks, Envelope, completion
 from oarlock.errors import (
     CircuitOpenError,
     ContextWindowExceededError,
@@ -35,7 +36,8 @@ from oarlock.errors import (
 
 HI = [{"role": "user", "content": "Hi"}]
 TOOL = {"type": "function", "function": {"name": "add", "description": "Add.", "parameters": {"type": "object"}}}
-ENVELOPE = Envelope("m", "id-1", 7)
+ENVELOPE = Envelope(id="id-1", created=7, model="m")
+REQUEST = Request(messages=HI)
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(str.strip)
 names = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
@@ -44,7 +46,7 @@ usages = st.builds(
     lambda read, written, cached: Usage(
         prompt_tokens=read, completion_tokens=written, cached_prompt_tokens=min(read, cached), requests=1
     ),
-    *[st.integers(0, 10**6)] * 3,
+    *[st.integers(1, 10**6)] * 3,
 )
 replies = st.one_of(
     st.builds(Reply, text=texts, usage=usages, finish_reason=st.just("stop"), model=names, id=names),
@@ -78,30 +80,26 @@ def test_a_request_that_we_write_is_read_as_it_was(request: Request, most: str) 
 
 @given(replies)
 def test_a_reply_that_we_write_is_read_as_it_was(reply: Reply) -> None:
-    assert decode(json.dumps(body_of(reply, ENVELOPE)).encode(), "m") == reply
+    read = decode(json.dumps(completion(ENVELOPE, reply, REQUEST)).encode(), "m")
+    assert (read.text, read.tool_calls, read.usage, read.finish_reason) == _facts(reply)
 
 
 @given(replies, st.booleans())
 def test_a_stream_that_we_write_is_read_as_it_was(reply: Reply, whole_calls: bool) -> None:
-    writer, assembler = ReplyInPieces(ENVELOPE), StreamAssembler("m")
+    chunks, assembler = Chunks(envelope=ENVELOPE, request=REQUEST, include_usage=True), StreamAssembler("m")
     pieces = [Delta(letter) for letter in reply.text]
     for call in reply.tool_calls:
         split = [call.arguments] if whole_calls else [call.arguments[:3], call.arguments[3:]]
         pieces += [Delta(tool_call=ToolCall(id=call.id, name=call.name, arguments=part)) for part in split]
-    for chunk in [*filter(None, map(writer.chunk, pieces)), *writer.last(reply)]:
+    for chunk in [chunks.first(), *filter(None, map(chunks.piece, pieces)), *chunks.last(reply)]:
         assembler.feed(json.dumps(chunk))
     assembler.feed("[DONE]")
     read = assembler.finish()
-    assert (read.text, read.tool_calls, read.usage) == (reply.text, reply.tool_calls, reply.usage)
-    assert read.finish_reason == reply.finish_reason
+    assert (read.text, read.tool_calls, read.usage, read.finish_reason) == _facts(reply)
 
 
-def test_a_call_whose_pieces_have_no_id_comes_as_a_whole_at_the_end() -> None:
-    writer = ReplyInPieces(ENVELOPE)
-    assert writer.chunk(Delta(tool_call=ToolCall(id="", name="add", arguments="{"))) is None
-    call = ToolCall(id="call_0", name="add", arguments="{}")
-    first, *_ = writer.last(Reply(tool_calls=(call,)))
-    assert first["choices"][0]["delta"] == {"role": "assistant", "tool_calls": [{"index": 0, **call.as_message()}]}
+def _facts(reply: Reply) -> tuple[object, ...]:
+    return reply.text, reply.tool_calls, reply.usage, reply.finish_reason
 
 
 @pytest.mark.parametrize(
@@ -129,24 +127,6 @@ def test_bodies_that_cannot_be_answered() -> None:
         request_of({"messages": HI, "n": 2})
     with pytest.raises(ConfigurationError, match="nothing to answer"):
         request_of({})
-
-
-@pytest.mark.parametrize(
-    ("reply", "reason"),
-    [
-        (Reply(text="Hi"), "stop"),
-        (Reply(text="Hi", finish_reason="end_turn"), "stop"),
-        (Reply(text="Hi", finish_reason="length"), "length"),
-        (Reply(tool_calls=(ToolCall(id="1", name="add"),)), "tool_calls"),
-    ],
-)
-def test_finish_reasons_are_openais(reply: Reply, reason: str) -> None:
-    assert body_of(reply, ENVELOPE)["choices"][0]["finish_reason"] == reason
-
-
-def test_what_a_reply_does_not_say_stands_on_the_envelope() -> None:
-    body = body_of(Reply(text="Hi"), ENVELOPE)
-    assert (body["id"], body["model"], body["created"]) == ("id-1", "m", 7)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from serve_helpers import body, events, send
 
 from oarlock.contract.answers import cut_at_stop
+from oarlock.dialects.openai_chat.stop_cut import StopCut
 from oarlock.serve import create_app
-from oarlock.serve.chat.stops import StopCut
 from oarlock.testing import ScriptedLLM
 
 letters = st.text("abc", max_size=12)

@@ -19,18 +19,19 @@ from pydantic import BaseModel, PrivateAttr
 
 from oarlock.compat.interop.asking import aask, ask, astream, retries, stream
 from oarlock.compat.interop.errors import is_also
-from oarlock.compat.interop.wire import Envelope, ReplyInPieces, request_of
+from oarlock.compat.interop.wire import request_of
 from oarlock.contract import errors
 from oarlock.contract.errors import ConfigurationError, LLMError
 from oarlock.contract.estimates import text_tokens
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Reply, Usage
 from oarlock.contract.request import Request
+from oarlock.dialects.openai_chat.answering import Chunks, Envelope
 
 __all__ = ["OarlockChatModel"]
 
 _PROVIDER: Final = "oarlock"
-_NOBODY: Final = Envelope("", "", 0)  # only what is inside is read
+_NOBODY: Final = Envelope(id="", created=0, model="")  # only what is inside is read
 # LangChain's kinds of errors, by name: older versions do not have all of them. The first that fits counts.
 _KINDS: Final[tuple[tuple[type[LLMError], str], ...]] = (
     (errors.AuthenticationError, "ModelAuthenticationError"),
@@ -80,27 +81,29 @@ class OarlockChatModel(BaseChatModel):
     def _stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **given: Any
     ) -> Iterator[ChatGenerationChunk]:
-        writer = ReplyInPieces(_NOBODY)
-        with self._errors(), stream(self._llm, _request(messages, stop, given)) as pieces:
+        asked = _request(messages, stop, given)
+        chunks = self._chunks(asked)
+        with self._errors(), stream(self._llm, asked) as pieces:
             for delta in pieces:
-                if chunk := _chunk(writer.chunk(delta)):
+                if chunk := _chunk(chunks.piece(delta)):
                     if run_manager:
                         run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                     yield chunk
-            yield from _last(writer, pieces.reply)
+            yield from _last(chunks, pieces.reply)
 
     async def _astream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **given: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
-        writer = ReplyInPieces(_NOBODY)
+        asked = _request(messages, stop, given)
+        chunks = self._chunks(asked)
         with self._errors():
-            async with astream(self._llm, _request(messages, stop, given)) as pieces:
+            async with astream(self._llm, asked) as pieces:
                 async for delta in pieces:
-                    if chunk := _chunk(writer.chunk(delta)):
+                    if chunk := _chunk(chunks.piece(delta)):
                         if run_manager:
                             await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
                         yield chunk
-                for chunk in _last(writer, pieces.reply):
+                for chunk in _last(chunks, pieces.reply):
                     yield chunk
 
     def bind_tools(
@@ -155,6 +158,9 @@ class OarlockChatModel(BaseChatModel):
     def get_num_tokens(self, text: str) -> int:
         """Return about how many tokens a text has, without fetching a tokenizer."""
         return text_tokens(text)
+
+    def _chunks(self, asked: Request) -> Chunks:
+        return Chunks(envelope=_NOBODY, request=asked, cuts=not self._llm.supports_stop_words())
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -225,9 +231,9 @@ def _call_chunk(call: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _last(writer: ReplyInPieces, reply: Reply) -> Iterator[ChatGenerationChunk]:
-    """Yield the calls that were not said yet, and the end with its usage."""
-    for written in writer.last(reply):
+def _last(chunks: Chunks, reply: Reply) -> Iterator[ChatGenerationChunk]:
+    """Yield what was not said yet, and the end with its usage."""
+    for written in chunks.last(reply):
         if written["choices"] and written["choices"][0]["delta"] and (chunk := _chunk(written)):
             yield chunk
     message = AIMessageChunk(

@@ -14,13 +14,14 @@ from typing import Any, Final
 import openai
 
 from oarlock.compat.interop.asking import aask, ask, astream, stream
-from oarlock.compat.interop.wire import Envelope, ReplyInPieces, body_of, request_of
+from oarlock.compat.interop.wire import request_of
 from oarlock.compat.interop.wire_errors import error_body, error_headers, status_of
 from oarlock.contract.errors import BadRequestError, ConnectionFailedError, LLMTimeoutError, OarlockError
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.reply import Delta, Reply
 from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
+from oarlock.dialects.openai_chat.answering import Chunks, Envelope, completion
 
 __all__ = ["async_client", "client", "with_cause"]
 
@@ -96,12 +97,12 @@ class _Transport(_HTTP.BaseTransport, _HTTP.AsyncBaseTransport):
         try:
             asked = _asked(request, body)
             if not body.get("stream"):
-                return self._whole(ask(self._llm, asked))
+                return self._whole(ask(self._llm, asked), asked)
             pieces = stream(self._llm, asked)
             first = next(pieces, None)  # what fails before it can still be said by the status
         except OarlockError as error:
             return self._failed(request, error)
-        return self._events(request, pieces, first)
+        return self._events(request, asked, pieces, first)
 
     async def handle_async_request(self, request: Any) -> Any:
         """Answer a client for coroutines."""
@@ -109,21 +110,23 @@ class _Transport(_HTTP.BaseTransport, _HTTP.AsyncBaseTransport):
         try:
             asked = _asked(request, body)
             if not body.get("stream"):
-                return self._whole(await aask(self._llm, asked))
+                return self._whole(await aask(self._llm, asked), asked)
             pieces = astream(self._llm, asked)
             first = await anext(pieces, None)
         except OarlockError as error:
             return self._failed(request, error)
-        return self._events(request, pieces, first)
+        return self._events(request, asked, pieces, first)
 
-    def _whole(self, reply: Reply) -> Any:
-        return _HTTP.Response(200, headers=_JSON, content=_bytes(body_of(reply, self._envelope())))
+    def _whole(self, reply: Reply, asked: Request) -> Any:
+        return _HTTP.Response(200, headers=_JSON, content=_bytes(completion(self._envelope(), reply, asked)))
 
-    def _events(self, request: Any, pieces: Any, first: Delta | None) -> Any:
-        return _HTTP.Response(200, headers=_EVENTS, stream=_Events(self._envelope(), request, pieces, first))
+    def _events(self, request: Any, asked: Request, pieces: Any, first: Delta | None) -> Any:
+        cuts = not self._llm.supports_stop_words()
+        chunks = Chunks(envelope=self._envelope(), request=asked, include_usage=True, cuts=cuts)
+        return _HTTP.Response(200, headers=_EVENTS, stream=_Events(request, chunks, pieces, first))
 
     def _envelope(self) -> Envelope:
-        return Envelope(self._llm.model, f"chatcmpl-{uuid.uuid4().hex}", int(time.time()))
+        return Envelope(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=self._llm.model)
 
     def _failed(self, request: Any, error: OarlockError) -> Any:
         request.extensions[_CAUSE] = error
@@ -138,53 +141,52 @@ class _Transport(_HTTP.BaseTransport, _HTTP.AsyncBaseTransport):
 class _Events(_HTTP.SyncByteStream, _HTTP.AsyncByteStream):
     """The body of a streamed answer: an event for each piece, in both colours."""
 
-    def __init__(self, envelope: Envelope, request: Any, pieces: Any, first: Delta | None) -> None:
+    def __init__(self, request: Any, chunks: Chunks, pieces: Any, first: Delta | None) -> None:
         self._request = request
-        self._source = pieces
+        self._chunks = chunks
+        self._pieces = pieces
         self._first = first
-        self._writer = ReplyInPieces(envelope)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            if self._first is not None:
-                yield self._event(self._writer.chunk(self._first))
-            for delta in self._source:
-                yield self._event(self._writer.chunk(delta))
+            yield self._begin()
+            for delta in self._pieces:
+                yield _event(self._chunks.piece(delta))
             yield self._end()
         except OarlockError as error:
             yield self._broken(error)
         finally:
-            self._source.close()
+            self._pieces.close()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            if self._first is not None:
-                yield self._event(self._writer.chunk(self._first))
-            async for delta in self._source:
-                yield self._event(self._writer.chunk(delta))
+            yield self._begin()
+            async for delta in self._pieces:
+                yield _event(self._chunks.piece(delta))
             yield self._end()
         except OarlockError as error:
             yield self._broken(error)
         finally:
-            await self._source.aclose()
+            await self._pieces.aclose()
 
-    def _event(self, chunk: dict[str, Any] | None) -> bytes:
-        return b"" if chunk is None else b"data: " + _bytes(chunk) + b"\n\n"
+    def _begin(self) -> bytes:
+        first = None if self._first is None else self._chunks.piece(self._first)
+        return _event(self._chunks.first()) + _event(first)
 
     def _end(self) -> bytes:
-        return b"".join(map(self._event, self._writer.last(self._source.reply))) + b"data: [DONE]\n\n"
+        return b"".join(map(_event, self._chunks.last(self._pieces.reply))) + b"data: [DONE]\n\n"
 
     def _broken(self, error: OarlockError) -> bytes:
         self._request.extensions[_CAUSE] = error
-        return self._event(error_body(error))
+        return _event(error_body(error))
 
     def close(self) -> None:
         """Leave the answer, wherever it is."""
-        self._source.close()
+        self._pieces.close()
 
     async def aclose(self) -> None:
         """Leave the answer, wherever it is."""
-        await self._source.aclose()
+        await self._pieces.aclose()
 
 
 def _asked(request: Any, body: dict[str, Any]) -> Request:
@@ -199,6 +201,10 @@ def _asked(request: Any, body: dict[str, Any]) -> Request:
 def _json_of(content: bytes) -> dict[str, Any]:
     body = json.loads(content) if content else {}
     return body if isinstance(body, dict) else {}
+
+
+def _event(value: dict[str, Any] | None) -> bytes:
+    return b"" if value is None else b"data: " + _bytes(value) + b"\n\n"
 
 
 def _bytes(value: Any) -> bytes:

@@ -16,10 +16,10 @@ from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Handler, Policy, compose, in_default_order
 from oarlock.contract.reply import Delta, Reply
 from oarlock.contract.request import DeltaSink, Request
+from oarlock.dialects.openai_chat.answering import Chunks, Envelope, completion, reply_of_error
 from oarlock.policies import RateLimit
 from oarlock.runtime import Runtime
 from oarlock.runtime.ambient import current_async
-from oarlock.serve.chat.answers import Chunks, Envelope, completion, reply_of_error
 from oarlock.serve.chat.asked import Asked, asked, parsed
 from oarlock.serve.chat.fitting import Unsupported, fitted
 from oarlock.serve.connection import read_json_body, unless_gone

@@ -1,4 +1,4 @@
-"""A model's answer in OpenAI's words: whole, or as the chunks of a stream."""
+"""From a reply to an answer in OpenAI's chat format, as a server gives it: whole, or as the chunks of a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from oarlock.contract.errors import LLMError, RefusalError, TruncatedReply
 from oarlock.contract.estimates import with_usage
 from oarlock.contract.reply import Delta, Reply, ToolCall, Usage
 from oarlock.contract.request import Request
-from oarlock.serve.chat.stops import StopCut
+from oarlock.dialects.openai_chat.stop_cut import StopCut
 
 __all__ = ["Chunks", "Envelope", "completion", "reply_of_error"]
 
@@ -33,7 +33,14 @@ class Envelope:
 
 
 def completion(envelope: Envelope, reply: Reply, request: Request, refusal: str | None = None) -> dict[str, Any]:
-    """Return a whole chat completion."""
+    """Return a whole chat completion.
+
+    Example:
+        >>> request = Request(messages=[{"role": "user", "content": "Hi"}])
+        >>> made = completion(Envelope(id="1", created=0, model="m"), Reply(text="Hello"), request)
+        >>> made["choices"][0]["message"]["content"], made["choices"][0]["finish_reason"]
+        ('Hello', 'stop')
+    """
     text = cut_at_stop(reply.text, request.stop) if request.stop else reply.text
     content = None if refusal or (reply.tool_calls and not text) else text
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal}
