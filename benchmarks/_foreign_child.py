@@ -64,7 +64,9 @@ def main() -> None:
 
 def _run(script: Path) -> None:
     if script.stat().st_size and "__main__" not in script.read_text(encoding="utf-8") and script.name == "main.py":
-        runpy.run_path(str(script), run_name="main")["run"]()
+        run = runpy.run_path(str(script), run_name="main").get("run")  # a project that `crewai run` would run
+        if run:
+            run()
         return
     code = compile(script.read_bytes(), str(script), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     sys.modules["__main__"] = module = ModuleType("__main__")

@@ -210,7 +210,8 @@ def _of_notebook(folder: Path, path: Path) -> Unit:
 
 def _is_program(path: Path) -> bool:
     text = path.read_text(encoding="utf-8", errors="replace")
-    return ("crewai" in text and "__main__" in text) or (path.name == "main.py" and "def run(" in text)
+    asks = "crewai" in text and ("__main__" in text or ".kickoff(" in text)
+    return path.name == "main.py" or (asks and path.name != "crew.py")
 
 
 def _project_of(script: Path, top: Path) -> Path:

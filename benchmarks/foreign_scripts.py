@@ -99,7 +99,7 @@ class Laboratory:
             again = self._run(f"s{number}", unit, ["--stand-ins"])
             if again.kind == RUNS:
                 return replace(again, kind=STOOD_IN, reason=outcome.reason)
-            return again if again.kind in (OURS, LEFT_OUT) and again.is_of_crewai else outcome
+            return again if again.is_of_crewai else outcome
         if self._real and (outcome.kind == OURS or outcome.is_unknown):
             real = self._run(f"r{number}", unit, ["--real"], self._real)
             if real.kind != RUNS:

@@ -131,6 +131,8 @@ def test_copies() -> None:
     assert type(other) is Crew
     assert (other.usage_metrics, other.tasks) == (None, crew.tasks)
     assert other.kickoff().raw == "Two"
+    twin = crew.agents[0].copy()
+    assert (type(twin), twin.role, twin.llm) == (Agent, "Poet", crew.agents[0].llm)
     assert copy.copy(crew.agents[0]).role == dataclasses.replace(crew.agents[0], goal="Write").role == "Poet"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -46,6 +47,10 @@ class Agent(oarlock.Agent):
         return LiteAgentOutput.of(await super().akickoff(_prompt(messages), response_format))
 
     kickoff_async = akickoff
+
+    def copy(self) -> Agent:
+        """Return another agent like this one. Runs do not change one, so that there is seldom need for two."""
+        return dataclasses.replace(self)
 
 
 def _names_llm(config: Any) -> bool:
