@@ -17,7 +17,7 @@ import oarlock
 import oarlock.project
 from oarlock import ConfigurationError
 from oarlock.compat import NotInOarlockError, as_crewai, install_as_crewai, uninstall
-from oarlock.compat.crewai import hooks
+from oarlock.compat.crewai import events, hooks
 from oarlock.testing import ScriptedLLM
 
 DERIVED = {"Agent", "Crew", "LLM", "Task"}  # Oarlock's with what scripts for CrewAI count on besides
@@ -52,6 +52,28 @@ ELSEWHERE = {
     },
     "crewai.tasks.llm_guardrail": {"LLMGuardrail": "oarlock.agents.guardrails.LLMGuardrail"},
     "crewai.tasks.output_format": {"OutputFormat": "oarlock.agents.outputs.OutputFormat"},
+    "crewai.events": {name: f"oarlock.compat.crewai.events.{name}" for name in events.__all__},
+    **{
+        f"crewai.events.{home}": {
+            name: f"oarlock.compat.crewai.events.{home}.{name}"
+            for name in importlib.import_module(f"oarlock.compat.crewai.events.{home}").__all__
+        }
+        for home in (
+            "base_event_listener",
+            "base_events",
+            "event_bus",
+            "types.agent_events",
+            "types.crew_events",
+            "types.llm_events",
+            "types.llm_guardrail_events",
+            "types.task_events",
+            "types.tool_usage_events",
+        )
+    },
+    "crewai.types.streaming": {
+        name: f"oarlock.agents.chunks.{name}"
+        for name in ("CrewStreamingOutput", "StreamChunk", "StreamChunkType", "ToolCallChunk")
+    },
     "crewai.types.usage_metrics": {"UsageMetrics": "oarlock.contract.reply.Usage"},
     "crewai.utilities.exceptions.context_window_exceeding_exception": {
         "LLMContextLengthExceededError": "oarlock.ContextWindowExceededError",
@@ -107,6 +129,7 @@ def test_every_module_is_listed_here() -> None:
     empty = {
         "crewai.agents",
         "crewai.agents.agent_builder",
+        "crewai.events.types",
         "crewai.llms",
         "crewai.types",
         "crewai.utilities",
@@ -157,7 +180,8 @@ def test_pickles_name_oarlock(names: None) -> None:
         ("from crewai import Knowledge", "crewai.Knowledge is not in Oarlock"),
         ("from crewai import Agnet", "crewai.Agnet is not in Oarlock: did you mean 'Agent'?"),
         ("from crewai.tools import tol", "crewai.tools.tol is not in Oarlock: did you mean 'tool'?"),
-        ("from crewai.types import streaming", "crewai.types.streaming is not in Oarlock."),
+        ("from crewai.types import hitl", "crewai.types.hitl is not in Oarlock."),
+        ("from crewai.events import FlowStartedEvent", "crewai.events.FlowStartedEvent is not in Oarlock"),
         ("from crewai import zzz", "crewai.zzz is not in Oarlock: crewai has Agent, BaseLLM, "),
         ("from crewai_tools import SerperDevTool", "crewai_tools.SerperDevTool is not in Oarlock: write a function"),
         ("from crewai_tools.aws.s3 import S3ReaderTool", "crewai_tools.aws is not in Oarlock: write a function"),

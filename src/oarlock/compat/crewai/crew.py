@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Any
 
 import oarlock
@@ -37,9 +38,12 @@ class Crew(oarlock.Crew):
         super().__init__(*args, **with_llms("Crew", settled("Crew", given), "manager_llm"))
         self.usage_metrics: oarlock.Usage | None = None
 
-    async def run(self, *given: Any) -> Any:
-        """Run it, and keep what it gave."""
-        result = await super().run(*given)
+    async def run(self, runtime: Any, inputs: Any, user: Any, on_event: Any, *given: Any) -> Any:
+        """Run it, tell CrewAI's bus of it if anybody listens there, and keep what it gave."""
+        told = _on_bus(self, inputs, on_event)
+        result = await super().run(runtime, inputs, user, told or on_event, *given)
+        if told is not None:
+            told.completed(result)
         if isinstance(result, oarlock.CrewOutput):  # `after_kickoff` may have put anything in its place
             self.usage_metrics = result.usage_metrics
             for task, output in zip(self.tasks, result.tasks_output, strict=False):
@@ -53,3 +57,13 @@ class Crew(oarlock.Crew):
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(sentence(f"crewai.Crew.{name}"))
+
+
+def _on_bus(crew: Crew, inputs: Any, on_event: Any) -> Any:
+    """Return who tells CrewAI's bus of a run, `None` if nobody listens there."""
+    module = sys.modules.get("oarlock.compat.crewai.events.event_bus")  # who has not imported it has no handlers
+    if module is None or not module.crewai_event_bus.has_handlers:
+        return None
+    from oarlock.compat.bus_events import BusRun
+
+    return BusRun(module.crewai_event_bus, crew, inputs, on_event)
