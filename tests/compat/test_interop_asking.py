@@ -175,12 +175,16 @@ def test_errors_of_two_kinds(error: Any) -> None:
     assert not isinstance(again, Theirs)
 
 
-def test_a_custom_call_needs_nothing_new() -> None:
+def test_a_custom_call_gets_what_it_takes(caplog: pytest.LogCaptureFixture) -> None:
     class Own(BaseLLM):
-        def call(self, messages: Any) -> str:
-            return f"{len(messages)} messages"
+        def call(self, messages: Any, top_p: float = 1.0) -> str:
+            return f"top_p={top_p}"
 
-    assert ask(Own(), Request(messages=HI, options={"top_p": 0.5})).text == "1 messages"
+    caplog.set_level("DEBUG", "oarlock.compat")
+    assert ask(Own(), Request(messages=HI, options={"top_p": 0.5, "seed": 7})).text == "top_p=0.5"
+    assert [record.getMessage() for record in caplog.records] == [
+        "Own(model='custom') takes no 'seed', and is asked without."
+    ]
 
 
 def test_a_refused_stream_is_asked_again_without_the_schema() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 
 from oarlock.agents.prompts import SCHEMA
@@ -20,6 +21,8 @@ from oarlock.runtime.ambient import current_async
 from oarlock.runtime.streams import AsyncStream, Stream
 
 __all__ = ["aask", "ask", "astream", "checked_llm", "retries", "stream"]
+
+_log = logging.getLogger("oarlock.compat")
 
 
 def checked_llm(door: str, llm: object) -> BaseLLM:
@@ -73,6 +76,9 @@ async def _answer(runtime: Runtime, llm: BaseLLM, request: Request) -> Reply:
             f"{llm!r} says that it cannot call functions, and was asked with tools: use an LLM whose "
             "supports_function_calling() is true, or an agent of Oarlock's, which lets it use tools by writing text."
         )
+    for name in request.options or ():
+        if not llm.supports_option(name):
+            _log.debug("%r takes no %r, and is asked without.", llm, name)
     schema = request.json_schema
     if schema is None:
         return with_usage(await llm.handle_request(runtime, request), request)

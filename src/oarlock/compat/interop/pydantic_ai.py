@@ -12,8 +12,6 @@ from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
 from oarlock.compat.interop.openai_client import async_client, with_cause
 from oarlock.contract.llm import BaseLLM
-from oarlock.contract.policed import PolicedLLM
-from oarlock.llms.chat import ChatLLM
 
 __all__ = ["OarlockModel"]
 
@@ -44,14 +42,10 @@ class OarlockModel(OpenAIChatModel):
 
 def _profile(llm: BaseLLM) -> OpenAIModelProfile:
     """Return what this LLM can do."""
-    while isinstance(llm, PolicedLLM):
-        llm = llm.inner
-    schema = llm.supports_json_schema()
     return OpenAIModelProfile(
         supports_tools=llm.supports_function_calling(),
         supports_json_schema_output=True,  # asked for in the prompt, too, so that it holds for any LLM
-        supports_json_object_output=schema,
+        supports_json_object_output=llm.supports_option("response_format"),
         default_structured_output_mode="tool" if llm.supports_function_calling() else "native",
-        supports_forced_tool_choice=isinstance(llm, ChatLLM),  # an option in the body; others never see it
-        openai_supports_strict_tool_definition=isinstance(llm, ChatLLM),
+        supports_forced_tool_choice=llm.supports_option("tool_choice"),
     )
