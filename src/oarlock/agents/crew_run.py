@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.console import listener
@@ -19,6 +18,7 @@ from oarlock.agents.work import consult, notify
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.events import Event, RunFailed, RunFinished, RunStarted, TaskSkipped
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
 from oarlock.tools import ToolStore

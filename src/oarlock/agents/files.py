@@ -8,12 +8,12 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from oarlock.agents.inputs import fill
 from oarlock.contract.errors import ConfigurationError, OutputError
+from oarlock.contract.records import dataclass
 
 __all__ = ["Place", "check_output_file", "place_of", "write"]
 

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.files import Place, place_of, write
@@ -19,6 +18,7 @@ from oarlock.agents.work import notify
 from oarlock.contract.context import tell
 from oarlock.contract.errors import GuardrailError, OutputError, StepsExhaustedError
 from oarlock.contract.events import AnswerRejected, GuardrailChecked
+from oarlock.contract.records import dataclass
 from oarlock.contract.secret import scrub
 
 if TYPE_CHECKING:

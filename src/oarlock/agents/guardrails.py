@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from oarlock.agents.definitions import check_llm, text
@@ -17,6 +16,7 @@ from oarlock.agents.templates import PLAIN
 from oarlock.agents.work import Work, consult
 from oarlock.contract.errors import ConfigurationError, GuardrailError
 from oarlock.contract.llm import BaseLLM
+from oarlock.contract.records import dataclass
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime, drive
 

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from oarlock.agents.definitions import functions
@@ -15,6 +14,7 @@ from oarlock.agents.work import call_back
 from oarlock.contract.answers import reply_from, require_answer
 from oarlock.contract.errors import CallVetoedError, ConfigurationError, ResponseFormatError
 from oarlock.contract.messages import Message, as_messages
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.reply import Reply, Usage
 from oarlock.tools import ToolAnswer, result_as_text
 

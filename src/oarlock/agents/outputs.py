@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
 from oarlock.contract.reply import Usage
 

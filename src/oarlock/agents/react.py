@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 
 from oarlock.agents.native import exhausted
 from oarlock.agents.prompts import ANSWER_NOW, CORRECT_INPUT, STOP_WORD
 from oarlock.agents.work import Work
 from oarlock.contract.answers import cut_at_stop
+from oarlock.contract.records import dataclass
 from oarlock.contract.reply import ToolCall
 from oarlock.tools import run_tool
 

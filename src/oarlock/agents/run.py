@@ -7,7 +7,6 @@ import functools
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.approval import rules_of
@@ -28,6 +27,7 @@ from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import BadRequestError, ConfigurationError, ContextWindowExceededError, EmptyReply
 from oarlock.contract.events import TaskFailed, TaskFinished, TaskStarted
 from oarlock.contract.llm import BaseLLM
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
 from oarlock.tools import ToolRules, ToolStore

@@ -6,13 +6,13 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.prompts import REPAIR, SCHEMA
 from oarlock.contract.context import tell
 from oarlock.contract.errors import ConfigurationError, OutputError
 from oarlock.contract.events import AnswerRejected
+from oarlock.contract.records import dataclass
 from oarlock.contract.secret import scrub
 from oarlock.tools.problems import problems_of
 from oarlock.tools.schema import without_titles

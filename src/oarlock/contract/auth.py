@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from oarlock.contract.http import HttpRequest, HttpResponse
+from oarlock.contract.records import dataclass
 from oarlock.runtime import Runtime
 
 __all__ = ["Auth", "Do", "Flow", "Send", "authorize"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ out unless asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.context import current_call
 from oarlock.contract.errors import OarlockError
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.reply import Reply, ToolCall, Usage
 
 if TYPE_CHECKING:

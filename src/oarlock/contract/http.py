@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
 
 

@@ -7,15 +7,16 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from oarlock.contract.records import draft_of
+
 T = TypeVar("T")
 
 
 def replacer(cls: type[T]) -> Callable[[T, Mapping[str, Any]], T]:
     """Return a function that copies an object of this frozen, slotted dataclass with some fields changed.
 
-    A frozen class writes each field through `object.__setattr__`, five times as slow as an assignment. So a copy is
-    written as an object of a class of the same slots that is not frozen, and then gets its own class. There is no
-    `__post_init__`. A field that does not exist is a `TypeError`.
+    The copy is written as a draft (see `records`), and then gets its own class; there is no `__post_init__`. A field that
+    does not exist is a `TypeError`.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,8 +27,7 @@ def replacer(cls: type[T]) -> Callable[[T, Mapping[str, Any]], T]:
         Point(x=1, y=3)
     """
     names = [one.name for one in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    open_ = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
-    draft: Any = type(cls.__name__, cls.__bases__, {"__slots__": vars(cls)["__slots__"], **open_})
+    draft: Any = draft_of(cls)
     write: Any = vars(dataclasses.make_dataclass(cls.__name__, names, eq=False, repr=False))["__init__"]
     read = operator.attrgetter(*names)
     new = object.__new__

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from oarlock.contract.messages import Message, ToolCallMessage
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
 
 __all__ = ["Delta", "EndpointLimit", "Reply", "ToolCall", "Usage", "reply_with"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from oarlock.contract.context import emit
 from oarlock.contract.events import Event, Waited, Waiting
 from oarlock.contract.messages import Message, ToolSchema
+from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
 from oarlock.contract.reply import Delta, Reply
 from oarlock.runtime import Runtime

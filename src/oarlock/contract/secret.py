@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Final
 
@@ -58,11 +59,16 @@ _NAMES = (
     r"api[-_ ]?key|(?:access|refresh|auth|id|security|session)[-_ ]?token"
     r"|secret|password|passwd|authorization|cookie|signature"
 )
-# Shapes of credentials that endpoints echo in their errors. What stands in group 1 stays; no value holds a "…", so that
-# scrubbing twice changes nothing more. Prose about a "bearer token" may lose a word: better than the other way round.
-_CREDENTIALS = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
+
+
+@functools.cache
+def _credentials() -> tuple[re.Pattern[str], ...]:
+    """Return the shapes of credentials that endpoints echo in their errors; compiled at the first error.
+
+    What stands in group 1 stays; no value holds a "…", so that scrubbing twice changes nothing more. Prose about a "bearer
+    token" may lose a word: better than the other way round.
+    """
+    patterns = (
         r"()\b(?:sk|pk|rk|key|hf|gsk|xai|ghp|gho|ghs|github_pat|xox[abp])[-_][-\w]{12,}",
         r"()\b(?-i:AKIA|ASIA|AIza)[-\w]{12,}",
         r"()\beyJ[\w-]{5,}(?:\.[\w-]*){1,4}",  # JSON Web Tokens
@@ -73,7 +79,9 @@ _CREDENTIALS = [
         r"(\bbearer(?::|%20|\s)\s*)[^\s\"',;…]{6,}",
         r"(\bbasic\s+)[A-Za-z0-9+/=]{8,}",
     )
-]
+    return tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns)
+
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -85,6 +93,6 @@ def scrub(text: str, limit: int = 300) -> str:
         'Incorrect API key provided: …'
     """
     clean = " ".join(_CONTROL.sub(" ", text[: limit * 4]).split())
-    for credential in _CREDENTIALS:
+    for credential in _credentials():
         clean = credential.sub(r"\1…", clean)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,6 +10,7 @@ from oarlock.contract.context import current_call, enter_budget, leave_budget
 from oarlock.contract.errors import BudgetExceededError, ConfigurationError, LLMTimeoutError, OarlockError
 from oarlock.contract.estimates import prompt_tokens
 from oarlock.contract.policy import Handler
+from oarlock.contract.records import dataclass
 from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request, waiting
 from oarlock.policies.budget_call import BudgetedCall

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from typing import Literal
 
 from oarlock.contract.errors import CircuitOpenError, LLMError
 from oarlock.contract.events import CircuitChanged
+from oarlock.contract.records import dataclass
 from oarlock.policies.locks import ForkSafeLock
 
 __all__ = ["Circuit", "CircuitRules", "Window"]

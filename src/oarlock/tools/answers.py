@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from oarlock.contract.records import dataclass, field
 
 __all__ = ["ToolAnswer"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from oarlock.contract.context import current_call, emit
 from oarlock.contract.errors import ConfigurationError, ToolError
 from oarlock.contract.events import ApprovalDecided, ApprovalRequested
+from oarlock.contract.records import dataclass
 from oarlock.contract.secret import scrub
 from oarlock.runtime import Runtime, ThreadPool
 from oarlock.tools.arguments import as_json

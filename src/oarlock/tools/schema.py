@@ -11,10 +11,10 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 from oarlock.contract.errors import OarlockError, ToolError
+from oarlock.contract.records import dataclass, field
 from oarlock.tools.arguments import as_json
 from oarlock.tools.docstrings import parse_docstring
 from oarlock.tools.names import nearest, shown

@@ -8,10 +8,10 @@ import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.context import current_call
+from oarlock.contract.records import dataclass, field
 from oarlock.runtime import Promise, Runtime
 from oarlock.tools.base import BaseTool
 
