@@ -1,6 +1,7 @@
 """Many crews at once in one process: wall time, CPU and memory a run, right answers.
 
 With --http each run is one task of one agent with one tool: a model call, the tool, a model call, half a second each.
+With --bare each run is the same two calls through bare pyreqwest and json, with as little code as will do: the floor of --http.
 With --acall each run is two tasks in sequence on a custom LLM whose `acall` sleeps for half a second.
 Either way no run can take less than a second.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,43 @@ def http_crew() -> Iterator[Any]:
         agent = Agent(role="Clerk", goal="Answer correctly", backstory="You count.", llm=llm, tools=[add])
         task = Task(description="What is 40 + 2? Run {number}.", expected_output="One sentence", agent=agent)
         yield Crew(agents=[agent], tasks=[task])
+
+
+class BareCrew:
+    """What a run of `http_crew` does, without the library."""
+
+    def __init__(self, url: str) -> None:
+        from pyreqwest.client import ClientBuilder
+
+        self.url = f"{url}/chat/completions"
+        self.client = ClientBuilder().build()
+        parameters = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}
+        self.tools = [{"type": "function", "function": {"name": "add", "parameters": parameters}}]
+        self.raw = ""
+
+    async def akickoff(self, inputs: dict[str, str]) -> BareCrew:
+        messages: list[Any] = [{"role": "user", "content": f"What is 40 + 2? Run {inputs['number']}."}]
+        while True:
+            body = json.dumps({"model": "m", "messages": messages, "tools": self.tools}).encode()
+            headers = {"Authorization": "Bearer k", "Content-Type": "application/json"}
+            response = await self.client.post(self.url).headers(headers).body_bytes(body).build().send()
+            message = json.loads(bytes(await response.bytes()))["choices"][0]["message"]
+            if not message.get("tool_calls"):
+                done = BareCrew.__new__(BareCrew)
+                done.raw = message["content"]
+                return done
+            messages.append(message)
+            for call in message["tool_calls"]:
+                arguments = json.loads(call["function"]["arguments"])
+                content = str(arguments["a"] + arguments["b"])
+                messages.append({"role": "tool", "tool_call_id": call["id"], "content": content})
+
+
+@contextmanager
+def bare_crew() -> Iterator[BareCrew]:
+    """Yield what stands for a crew, on the same endpoint as `http_crew`."""
+    with loopback_server("--latency", str(LATENCY), "--mode", "tool") as url:
+        yield BareCrew(url)
 
 
 @contextmanager
@@ -82,6 +121,7 @@ if __name__ == "__main__":
     parser.add_argument("--runs", type=int, default=1000)
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--http", action="store_const", dest="crew", const=http_crew)
+    kind.add_argument("--bare", action="store_const", dest="crew", const=bare_crew)
     kind.add_argument("--acall", action="store_const", dest="crew", const=acall_crew)
     options = parser.parse_args()
     raise_file_limit()

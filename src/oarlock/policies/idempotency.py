@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from oarlock.contract.context import current_call
 from oarlock.contract.request import Request
 from oarlock.runtime import Runtime
@@ -23,5 +21,7 @@ def key_of(runtime: Runtime, request: Request) -> str:
         return runtime.new_id()
     if own != current_call().idempotency_key:
         return own
+    import hashlib  # brings OpenSSL, which takes as long to load as a tenth of the library
+
     question = repr((own, request.messages, request.tools))
     return hashlib.sha256(question.encode("utf-8", "surrogatepass")).hexdigest()[:32]
