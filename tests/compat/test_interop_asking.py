@@ -22,7 +22,8 @@ from oarlock import (
 from oarlock.compat.interop.asking import aask, ask, astream, stream
 from oarlock.compat.interop.errors import is_also
 from oarlock.contract.context import scope
-from oarlock.errors import LLMTimeoutError
+from oarlock.errors import BudgetExceededError, LLMTimeoutError
+from oarlock.policies import Budget
 from oarlock.testing import FunctionLLM, LoopbackEndpoint, ScriptedLLM
 from oarlock.testing.endpoint import Status
 
@@ -64,12 +65,8 @@ def test_what_is_no_llm_is_refused(door: str, wrong: Any, named: str) -> None:
 
 
 def test_where_crewai_means_oarlock_its_agents_take_the_llm_as_it_is() -> None:
-    with compat.as_crewai(force=True):
-        import crewai
-
-        assert crewai.Agent
-        with pytest.raises(ConfigurationError, match=r"Agent\(llm=llm\)"):
-            compat.as_crewai_llm(ScriptedLLM([]))
+    with compat.as_crewai(force=True), pytest.raises(ConfigurationError, match=r"Agent\(llm=llm\)"):
+        compat.as_crewai_llm(ScriptedLLM([]))
 
 
 def test_usage_is_estimated_where_the_llm_does_not_tell_it() -> None:
@@ -146,6 +143,15 @@ def test_limits_of_the_crew_around_hold() -> None:
         ask(llm, Request(messages=HI, stop=("END", "STOP")))
     (asked,) = llm.requests
     assert (asked.deadline, asked.stop, asked.idempotency_key) == (12345.0, ("END", "STOP"), "k")
+
+
+def test_budgets_around_hold() -> None:
+    llm = ScriptedLLM(["Hello", "Hello again"])
+    with Budget(requests=1):
+        ask(llm, Request(messages=HI))
+        with pytest.raises(BudgetExceededError):
+            ask(llm, Request(messages=HI))
+    assert len(llm.requests) == 1
 
 
 def test_what_the_user_of_the_run_is_reaches_the_llm() -> None:

@@ -15,7 +15,7 @@ from types import ModuleType
 from oarlock.compat.missing import COMPANIONS, missing_module
 from oarlock.contract.errors import ConfigurationError
 
-__all__ = ["as_crewai", "install_as_crewai", "uninstall"]
+__all__ = ["as_crewai", "install_as_crewai", "is_installed", "uninstall"]
 
 _NAME = "crewai"
 _HOME = "oarlock.compat."  # where the module `crewai` lives
@@ -45,7 +45,7 @@ def install_as_crewai(force: bool = False) -> bool:
         >>> uninstall()
     """
     with _lock:
-        if _installed():
+        if is_installed():
             return True
         imported = sys.modules.get(_NAME) is not None
         if not force and (imported or _real_crewai_is_installed()):
@@ -62,7 +62,7 @@ def install_as_crewai(force: bool = False) -> bool:
 def uninstall() -> None:
     """Undo `install_as_crewai()`. What scripts have imported by then keeps working."""
     with _lock:
-        if not _installed():
+        if not is_installed():
             return
         sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
         for name in [name for name in sys.modules if name.partition(".")[0] in {_NAME, *COMPANIONS}]:
@@ -78,7 +78,7 @@ def as_crewai(force: bool = False) -> Iterator[bool]:
         >>> with as_crewai():
         ...     from crewai import Crew
     """
-    before = _installed()
+    before = is_installed()
     try:
         yield install_as_crewai(force)
     finally:
@@ -127,7 +127,8 @@ def _is_ours_to_give(name: str, path: Sequence[str] | None) -> bool:
     return _found_by_others(name, path) is None if name == top else sys.modules.get(top) is sys.modules.get(_HOME + top)
 
 
-def _installed() -> bool:
+def is_installed() -> bool:
+    """Return whether `crewai` means Oarlock in this process."""
     return any(isinstance(finder, _Finder) for finder in sys.meta_path)
 
 

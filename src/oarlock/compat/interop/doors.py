@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from oarlock.compat.install import is_installed
 from oarlock.compat.interop.asking import checked_llm
 from oarlock.contract.errors import ConfigurationError
 
@@ -41,7 +41,7 @@ def as_crewai_llm(llm: BaseLLM, *, stream: bool = False) -> crewai.BaseLLM:
         ConfigurationError: `llm` is no LLM, CrewAI is not installed, or its name is taken by `install_as_crewai()`.
     """
     checked_llm("as_crewai_llm", llm)
-    if getattr(sys.modules.get("crewai"), "__name__", "").startswith("oarlock."):
+    if is_installed():
         raise ConfigurationError(
             "as_crewai_llm() is for the real CrewAI, and in this program `crewai` means Oarlock, whose agents take the LLM "
             "as it is: Agent(llm=llm)."
