@@ -209,6 +209,11 @@ def test_what_is_not_here_is_refused(build: Callable[[], Any], said: str) -> Non
         build()
 
 
+def test_more_than_verbose_is_verbose() -> None:
+    assert Agent(**POET, verbose=2).verbose is True
+    assert Crew(tasks=[Task(**LINE, agent=Agent(**POET, verbose=0))], verbose=1).verbose is True
+
+
 def test_what_only_switches_off_is_accepted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "oarlock.compat"):
         agent = Agent(**POET, memory=False, reasoning=False, planning=None, knowledge=None, code_execution_mode=None)

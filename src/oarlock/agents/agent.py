@@ -36,7 +36,7 @@ _LATER = {
 }
 
 
-@checked(later=_LATER)
+@checked(later=_LATER, usual=("role", "goal", "backstory", "llm", "tools"))
 @dataclass(kw_only=True, eq=False, slots=True, weakref_slot=True)
 class Agent:
     """Somebody with a role, a goal and a story, a language model to think with, and tools to act with.
@@ -137,9 +137,16 @@ class Agent:
         owner = f"Agent {self.role!r}"
         text(owner, "goal", self.goal)
         text(owner, "backstory", self.backstory, empty=True)
-        for name in ("llm", "function_calling_llm"):
-            if (llm := getattr(self, name)) is not None:
-                check_llm(owner, name, llm)
+        if self.llm is not None:
+            check_llm(owner, "llm", self.llm)
+        self.tools = items(owner, "tools", self.tools)
+        if self.tools:
+            tools_of(owner, self.tools)
+
+    def _check_settings(self) -> None:
+        owner = f"Agent {self.role!r}"
+        if self.function_calling_llm is not None:
+            check_llm(owner, "function_calling_llm", self.function_calling_llm)
         for name in ("verbose", "allow_delegation", "respect_context_window"):
             flag(owner, name, getattr(self, name))
         function(owner, "step_callback", self.step_callback)
@@ -150,9 +157,6 @@ class Agent:
         check_templates(owner, self)
         check_hooks(owner, self)
         guardrails_of(owner, self.guardrail, None)
-        self.tools = items(owner, "tools", self.tools)
-        if self.tools:
-            tools_of(owner, self.tools)
 
     def _check_limits(self, owner: str) -> None:
         whole(owner, "max_iter", self.max_iter)

@@ -8,13 +8,13 @@ from typing import Any
 
 from oarlock.agents.definitions import checked
 from oarlock.agents.outputs import TaskOutput
-from oarlock.agents.task import LATER, Task
+from oarlock.agents.task import LATER, USUAL, Task
 from oarlock.contract.errors import ConfigurationError
 
 __all__ = ["ConditionalTask"]
 
 
-@checked(later=LATER)
+@checked(later=LATER, usual=(*USUAL, "condition"))
 @dataclass(kw_only=True, eq=False, slots=True)
 class ConditionalTask(Task):
     """A `Task` that is done only if its condition is met. It cannot be the first one of a crew.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
 from oarlock.agents.left_out import INSTEAD, not_in_oarlock
@@ -16,20 +16,30 @@ from oarlock.tools import BaseTool, tools_by_name
 T = TypeVar("T")
 
 
-def checked(later: Mapping[str, Any], renamed: Mapping[str, str] | None = None) -> Callable[[type[T]], type[T]]:
+def checked(
+    later: Mapping[str, Any], renamed: Mapping[str, str] | None = None, usual: Collection[str] | None = None
+) -> Callable[[type[T]], type[T]]:
     """Return a decorator for a keyword-only dataclass that explains wrong arguments.
 
     Args:
         later: names that users know from CrewAI but that do nothing here yet, with the value that switches them off.
             That value is accepted and dropped; any other is refused, so that nobody relies on what is not there.
         renamed: names that users know from CrewAI for fields of another name.
+        usual: what `__post_init__` checks. Where other arguments are given, too, `_check_settings()` is called after it:
+            checking the many that hardly anybody gives would take longer than all the rest.
     """
 
     def decorate(cls: type[T]) -> type[T]:
         shape = _Shape(cls, later, renamed or {})
-        generated: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009  mypy is wary of __init__ by its name
+        plain = shape.known if usual is None else frozenset(usual)
+        original: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009  mypy is wary of __init__ by its name
 
-        @functools.wraps(generated)
+        def generated(self: Any, **given: Any) -> None:
+            original(self, **given)
+            if not given.keys() <= plain:
+                self._check_settings()
+
+        @functools.wraps(original)
         def __init__(self: T, *args: Any, **given: Any) -> None:  # noqa: N807
             if args or not (shape.required <= given.keys() <= shape.known):
                 given, config = shape.settle(args, given)
@@ -150,6 +160,8 @@ def items(owner: str, name: str, given: object) -> list[Any]:
     """
     if given is None:
         return []
+    if type(given) is list:
+        return given.copy()
     if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
         raise ConfigurationError(f"{owner}: {name} must be a list, not {given!r}.")
     return list(given)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oarlock.agents.agent import Agent
-from oarlock.agents.definitions import checked, text, tools_of
+from oarlock.agents.definitions import checked, function, items, text, tools_of
 from oarlock.agents.files import check_output_file
 from oarlock.agents.guardrails import Guardrail, guardrails_of
 from oarlock.agents.structured import Structure, structure_of
@@ -16,13 +16,15 @@ from oarlock.contract.errors import ConfigurationError
 
 __all__ = ["Task"]
 
+USUAL = ("description", "expected_output", "agent", "context", "tools", "name")
+
 LATER = {
     "config": None,
     "converter_cls": None,
 }
 
 
-@checked(later=LATER)
+@checked(later=LATER, usual=USUAL)
 @dataclass(kw_only=True, eq=False, slots=True, weakref_slot=True)
 class Task:
     """One piece of work. Runs never change it.
@@ -84,21 +86,24 @@ class Task:
         if self.name is None:
             first_line = self.description.strip().splitlines()[0]
             self.name = first_line if len(first_line) <= 60 else f"{first_line[:59]}…"
+        text("Task", "name", self.name)
         owner = f"Task {self.name!r}"
+        text(owner, "expected_output", self.expected_output, empty=True)
         if self.agent is not None and not isinstance(self.agent, Agent):
             raise ConfigurationError(f"{owner}: agent must be an Agent, not of the type {type(self.agent).__name__}.")
         if self.context is not None:
-            self.context = list(self.context)
+            self.context = items(owner, "context", self.context)
             if not all(isinstance(task, Task) for task in self.context):
                 raise ConfigurationError(f"{owner}: context must be a list of tasks.")
-        flag(owner, "async_execution", self.async_execution)
+        self.tools = items(owner, "tools", self.tools)
         if self.tools:
-            self.tools = list(self.tools)
             tools_of(owner, self.tools)
-        self._check_finish(owner)
+        self.structure, self.all_guardrails = None, ()
 
-    def _check_finish(self, owner: str) -> None:
-        """Check what becomes of the answer."""
+    def _check_settings(self) -> None:
+        owner = f"Task {self.name!r}"
+        function(owner, "callback", self.callback)
+        flag(owner, "async_execution", self.async_execution)
         for name in ("markdown", "human_input", "create_directory"):
             flag(owner, name, getattr(self, name))
         for name in ("guardrail_max_retries", "output_max_repairs"):
