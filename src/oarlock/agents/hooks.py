@@ -12,7 +12,14 @@ from oarlock.agents.definitions import functions
 from oarlock.agents.human import answer_on_terminal
 from oarlock.agents.work import call_back
 from oarlock.contract.answers import reply_from, require_answer
-from oarlock.contract.errors import CallVetoedError, ConfigurationError, ResponseFormatError
+from oarlock.contract.context import current_call
+from oarlock.contract.errors import (
+    CallVetoedError,
+    ConfigurationError,
+    LLMTimeoutError,
+    OarlockError,
+    ResponseFormatError,
+)
 from oarlock.contract.messages import Message, as_messages
 from oarlock.contract.records import dataclass, field
 from oarlock.contract.reply import Reply, Usage
@@ -34,6 +41,7 @@ Hook: TypeAlias = Callable[[Any], Any]
 """A function, blocking or `async def`, of an `LLMCallHookContext` or a `ToolCallHookContext`."""
 
 KINDS = ("before_llm_call", "after_llm_call", "before_tool_call", "after_tool_call")
+_SLACK = 0.001  # seconds by which a timer may fire early
 _HINT = "Press Enter to go on, or write an answer:"
 
 
@@ -223,7 +231,7 @@ class HooksAtWork:
         context, before = self._context(work, llm, tools), _snapshot(work)
         reply = None
         for hook in self.hooks.before_llm_call:
-            said = await call_back(work.runtime, hook, context)
+            said = await _call(work.runtime, hook, context)
             if said is False:
                 raise CallVetoedError(f"Agent {work.role!r}: the hook {_name(hook)} does not allow this model call.")
             if said is not None and said is not True:
@@ -234,7 +242,7 @@ class HooksAtWork:
     async def _after_llm(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], reply: Reply) -> Said:
         context, before = self._context(work, llm, tools, reply), _snapshot(work)
         for hook in self.hooks.after_llm_call:
-            said = await call_back(work.runtime, hook, context)
+            said = await _call(work.runtime, hook, context)
             if said is not None:
                 context.reply = reply = _changed_reply(hook, said, reply)
         return Said(reply=reply, messages=_changed(context, before))
@@ -260,7 +268,7 @@ class HooksAtWork:
         context = self._tool_context(tool, arguments)
         answer = None
         for hook in self.hooks.before_tool_call:
-            said = await call_back(runtime, hook, context)
+            said = await _call(runtime, hook, context)
             if said is False:
                 text = f"Error: {context.tool_name!r} was not run: it is not allowed here."
                 answer = ToolAnswer(text=text, failed=True, tool=context.tool_name)
@@ -287,7 +295,7 @@ class HooksAtWork:
             return told
         context = self._tool_context(tool, arguments, told)
         for hook in self.hooks.after_tool_call:
-            said = await call_back(runtime, hook, context)
+            said = await _call(runtime, hook, context)
             if said is None or said is True:
                 continue
             if not isinstance(said, str):
@@ -309,6 +317,19 @@ class HooksAtWork:
             raw_tool_result=None if told is None else told.value,
             failed=told is not None and told.failed,
         )
+
+
+async def _call(runtime: Runtime, hook: Hook, context: Any) -> Any:
+    """Call a hook; one that hangs is left behind when the time of the run is up."""
+    deadline = current_call().deadline
+    try:
+        return await call_back(runtime, hook, context, deadline=deadline)
+    except TimeoutError as error:
+        if isinstance(error, OarlockError) or deadline is None or runtime.now() < deadline - _SLACK:
+            raise
+        raise LLMTimeoutError(
+            f"The hook {_name(hook)} was still running when the time of the run was up.", retryable=False, attempts=0
+        ) from error
 
 
 def _snapshot(work: Work) -> list[Message]:

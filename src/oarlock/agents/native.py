@@ -12,9 +12,24 @@ from oarlock.contract.secret import scrub
 from oarlock.runtime import Job
 from oarlock.tools import FunctionsOnDemand, ToolAnswer, run_tool
 
-__all__ = ["run_native"]
+__all__ = ["Failures", "answer_now", "exhausted", "run_native"]
 
 _SAME_FAILURE = 3  # times the same call may fail before the agent must answer without it
+
+
+class Failures:
+    """Counts failed calls: a model that makes the same one again and again will not stop by itself."""
+
+    __slots__ = ("_counts", "are_too_many")
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        self.are_too_many = False
+
+    def note(self, tool: str, arguments: str) -> None:
+        """Count a call that failed."""
+        count = self._counts[tool, arguments] = self._counts.get((tool, arguments), 0) + 1
+        self.are_too_many = self.are_too_many or count >= _SAME_FAILURE
 
 
 async def run_native(work: Work) -> str:
@@ -24,8 +39,8 @@ async def run_native(work: Work) -> str:
         StepsExhaustedError: even the last turn brought no answer.
     """
     schemas = tuple([tool.schema for tool in work.tools.values()])
-    failures: dict[tuple[str, str], int] = {}
-    while work.turns_left > 1 and max(failures.values(), default=0) < _SAME_FAILURE:
+    failures = Failures()
+    while work.turns_left > 1 and not failures.are_too_many:
         functions = FunctionsOnDemand(
             work.tools, work.hooks
         )  # for an LLM that runs tools itself; counts anew for each call
@@ -41,7 +56,7 @@ async def run_native(work: Work) -> str:
             if answer.result_as_answer and not answer.failed:
                 return await work.finished(answer.text)
             if answer.failed:
-                failures[call.name, call.arguments] = failures.get((call.name, call.arguments), 0) + 1
+                failures.note(call.name, call.arguments)
     return await answer_now(work)
 
 

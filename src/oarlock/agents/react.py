@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from oarlock.agents.native import exhausted
+from oarlock.agents.native import Failures, exhausted
 from oarlock.agents.prompts import ANSWER_NOW, CORRECT_INPUT, STOP_WORD
 from oarlock.agents.work import Work
 from oarlock.contract.answers import cut_at_stop
@@ -49,7 +49,8 @@ async def run_react(work: Work) -> str:
     Raises:
         StepsExhaustedError: even the last turn brought no answer.
     """
-    while work.turns_left > 1:
+    failures = Failures()
+    while work.turns_left > 1 and not failures.are_too_many:
         text = await _ask(work)
         step = parse(text)
         if isinstance(step, Final):
@@ -57,8 +58,9 @@ async def run_react(work: Work) -> str:
         work.messages.append({"role": "assistant", "content": text})
         if isinstance(step, Malformed):
             work.say(CORRECT_INPUT.format(name=step.tool))
+            failures.note(step.tool, "")
             continue
-        observation = await _act(work, step, text)
+        observation = await _act(work, step, text, failures)
         if observation is not None:
             return await work.finished(observation)
     return await _answer_now(work)
@@ -82,12 +84,14 @@ async def _ask(work: Work) -> str:
     return cut_at_stop(reply.text, (STOP_WORD,))  # whatever the LLM says about stop words
 
 
-async def _act(work: Work, action: Action, text: str) -> str | None:
+async def _act(work: Work, action: Action, text: str, failures: Failures) -> str | None:
     """Run the tool and tell the model; return its result if that is the answer."""
     call = ToolCall(id=f"call_{work.calls}", name=action.tool, arguments=_arguments(work, action))
     answer = await run_tool(work.runtime, work.tools, call, idempotency_key=work.tool_key(0), hooks=work.hooks)
     work.say(f"Observation: {answer.text}")
     await work.acted(action.tool, action.input, answer.text, text)
+    if answer.failed:
+        failures.note(action.tool, action.input)
     return answer.text if answer.result_as_answer and not answer.failed else None
 
 

@@ -203,11 +203,11 @@ class Work:
             await notify(self.runtime, f"{self.key}:step:{self.told}:{number}", callback, step)
 
 
-async def call_back(runtime: Runtime, function: Callable[..., Any], *args: Any) -> Any:
+async def call_back(runtime: Runtime, function: Callable[..., Any], *args: Any, deadline: float | None = None) -> Any:
     """Call a user's callback, blocking or `async def`; what it raises ends the run."""
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
-        return await runtime.invoke(None, function, *args)
-    return await runtime.invoke(function, None, *args, pool=_CALLBACKS)
+        return await runtime.invoke(None, function, *args, deadline=deadline)
+    return await runtime.invoke(function, None, *args, deadline=deadline, pool=_CALLBACKS)
 
 
 async def notify(runtime: Runtime, key: str, function: Callable[..., Any], *args: Any) -> None:
