@@ -47,6 +47,13 @@ def test_an_llm_named_in_a_config() -> None:
     assert repr(Agent(config={**POET, "llm": "gpt-4o"}, llm="mistral/m").llm).startswith("LLM('mistral/m'")
 
 
+def test_llms_for_tools_by_name() -> None:
+    agent = Agent(**POET, llm=ScriptedLLM([]), function_calling_llm="gpt-4o-mini")
+    crew = Crew(tasks=[Task(**LINE, agent=agent)], function_calling_llm="gpt-4o")
+    assert repr(agent.function_calling_llm).startswith("LLM('openai/gpt-4o-mini'")
+    assert repr(crew.function_calling_llm).startswith("LLM('openai/gpt-4o'")
+
+
 def test_managers_by_name() -> None:
     crew = Crew(agents=[Agent(**POET)], tasks=[Task(**LINE)], manager_llm="gpt-4o", process="hierarchical")
     assert repr(crew.manager_llm).startswith("LLM('openai/gpt-4o'")
@@ -237,3 +244,15 @@ def test_methods_that_are_not_here(name: str, said: str) -> None:
     assert not hasattr(crew, name)
     with pytest.raises(AttributeError, match=said):
         getattr(crew, name)
+
+
+# Streams.
+
+
+def test_a_stream_leaves_the_same_behind() -> None:
+    crew = crew_of("One, and more", "Two", stream=True)
+    stream = crew.kickoff()
+    assert "".join(chunk.content for chunk in stream)
+    assert stream.result.raw == "Two"
+    assert [task.output.raw for task in crew.tasks] == ["One, and more", "Two"]
+    assert crew.usage_metrics.successful_requests == 2

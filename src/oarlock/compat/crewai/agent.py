@@ -33,7 +33,7 @@ class Agent(oarlock.Agent):
     __slots__ = ()
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        given = with_llms("Agent", settled("Agent", given), "llm")
+        given = with_llms("Agent", settled("Agent", given), "llm", "function_calling_llm")
         if given.get("llm") is None and not _names_llm(given.get("config")):
             given["llm"] = environment_llm()
         super().__init__(*args, **given)

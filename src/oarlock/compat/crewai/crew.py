@@ -35,7 +35,7 @@ class Crew(oarlock.Crew):
     __slots__ = ("usage_metrics",)
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        super().__init__(*args, **with_llms("Crew", settled("Crew", given), "manager_llm"))
+        super().__init__(*args, **with_llms("Crew", settled("Crew", given), "manager_llm", "function_calling_llm"))
         self.usage_metrics: oarlock.Usage | None = None
 
     async def run(self, runtime: Any, inputs: Any, user: Any, on_event: Any, *given: Any) -> Any:
