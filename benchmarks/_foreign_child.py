@@ -1,8 +1,8 @@
 """Runs one script for `foreign_scripts.py`, in a process and a working folder of its own.
 
-    python _foreign_child.py SCRIPT ENDPOINT RESULT [--real] [--stand-ins]
+    python _foreign_child.py --serve     # jobs on stdin, each in a fork; for another Python than that of `foreign_scripts.py`
 
-`crewai` is Oarlock (with `--real`, what is installed). All models are the scripted one at ENDPOINT on 127.0.0.1, whatever
+A job is SCRIPT ENDPOINT RESULT [--real] [--stand-ins]. `crewai` is Oarlock (with `--real`, what is installed). All models are the scripted one at ENDPOINT on 127.0.0.1, whatever
 provider a script names; nothing else on the network is there.
 """
 
@@ -14,8 +14,10 @@ import dataclasses
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -28,8 +30,31 @@ class NetworkOffError(OSError):
     """A script wanted to reach something outside this machine."""
 
 
+def serve() -> None:
+    """Import CrewAI, then run each job that comes in, and answer with its exit code, `null` if it did not end in time."""
+    import crewai  # noqa: F401
+
+    for line in sys.stdin:
+        *job, seconds = json.loads(line)
+        process = os.fork()
+        if not process:
+            in_fork(*job)
+        print(json.dumps(_ended(process, seconds)), flush=True)
+
+
+def _ended(process: int, seconds: float) -> int | None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if os.waitpid(process, os.WNOHANG)[0]:
+            return 0
+        time.sleep(0.05)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return None
+
+
 def in_fork(arguments: list[str], folder: str, environment: dict[str, str], typed: str) -> None:
-    """Do what `main` does in a process that has been forked with everything imported, which takes a tenth of the time."""
+    """Run a job in a process that has been forked with everything imported, which takes a tenth of the time."""
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -39,17 +64,15 @@ def in_fork(arguments: list[str], folder: str, environment: dict[str, str], type
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  multiprocessing has closed it
-    sys.argv = ["", *arguments]
-    main()
+    run_job(*arguments)
 
 
-def main() -> None:
-    script, endpoint, result = sys.argv[1:4]
-    options = sys.argv[4:]
+def run_job(script: str, endpoint: str, result: str, *options: str) -> None:
+    """Run a script, write to the file `result` what became of it, and end this process."""
     _switch_network_off()
     if "--real" not in options:
         _put_oarlock_in_place(endpoint, "--stand-ins" in options)
-    sys.argv[1:] = []
+    sys.argv = [script]
     error: BaseException | None = None
     try:
         _run(Path(script))
@@ -184,4 +207,4 @@ class StandIns:
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -27,6 +27,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ from oarlock.testing import LoopbackEndpoint
 
 FORKS = multiprocessing.get_context("forkserver")
 WARM = ["__main__", "oarlock", "oarlock.agents.crew", "oarlock.llms.llm", "oarlock.tools", "oarlock.compat", "requests"]
+QUIET = {"CREWAI_DISABLE_TELEMETRY": "true", "CREWAI_TRACING_ENABLED": "false", "OTEL_SDK_DISABLED": "true"}
 CHILD = Path(__file__).with_name("_foreign_child.py")
 SECONDS = 60  # for one script: those that serve for ever, or wait for something, are ended
 
@@ -81,7 +83,7 @@ class Outcome:
 class Laboratory:
     """Runs units, each in a process of its own, beside one scripted model."""
 
-    def __init__(self, url: str, count: Callable[[str], int], real: str | None) -> None:
+    def __init__(self, url: str, count: Callable[[str], int], real: OtherPython | None) -> None:
         self._url = url
         self._count = count
         self._real = real
@@ -101,19 +103,20 @@ class Laboratory:
                 return replace(again, kind=STOOD_IN, reason=outcome.reason)
             return again if again.is_of_crewai else outcome
         if self._real and (outcome.kind == OURS or outcome.is_unknown):
-            real = self._run(f"r{number}", unit, ["--real"], self._real)
-            if real.kind != RUNS:
+            real = self._run(f"r{number}", unit, ["--real"])
+            if real.kind not in (RUNS, UNENDING):
                 return replace(real, kind=THEIRS, detail=f"{outcome.reason}\n{real.detail}")
         return outcome
 
-    def _run(self, label: str, unit: Unit, options: Sequence[str], python: str | None = None) -> Outcome:
+    def _run(self, label: str, unit: Unit, options: Sequence[str]) -> Outcome:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             work = Path(folder) / "work"
             script = _laid_out(unit, work)
             result = Path(folder) / "result.json"
             url = self._url.replace("/v1", f"/{label}/v1")
             job = [str(script), url, str(result), *options]
-            ended = _forked(job, work, script, url) if python is None else _started(python, job, work, script, url)
+            arguments = (job, str(work), _environment(work, script, url), str(work.with_name("typed.txt")))
+            ended = (self._real.run if "--real" in options and self._real else _forked)(*arguments)
             if ended is None:
                 return Outcome(unit.name, UNENDING, requests=self._count(label))
             if not result.exists():
@@ -124,10 +127,9 @@ class Laboratory:
         return Outcome(unit.name, kind, reason, self._count(label), detail)
 
 
-def _forked(job: list[str], work: Path, script: Path, url: str) -> int | None:
+def _forked(*job: Any) -> int | None:
     """Run a job in a fork of a process that has everything imported; `None` if it did not end."""
-    arguments = (job, str(work), _environment(work, script, url), str(work.with_name("typed.txt")))
-    process = FORKS.Process(target=in_fork, args=arguments)
+    process = FORKS.Process(target=in_fork, args=job)
     process.start()
     process.join(SECONDS)
     if process.exitcode is None:
@@ -137,15 +139,25 @@ def _forked(job: list[str], work: Path, script: Path, url: str) -> int | None:
     return process.exitcode
 
 
-def _started(python: str, job: list[str], work: Path, script: Path, url: str) -> int | None:
-    """Run a job in a Python of its own; `None` if it did not end."""
-    try:
-        return subprocess.run(
-            [python, str(CHILD), *job], cwd=work, env=_environment(work, script, url), input="\n" * 200, text=True,
-            capture_output=True, errors="replace", timeout=SECONDS, check=False,
-        ).returncode  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return None
+class OtherPython:
+    """A Python of another environment, which runs jobs in forks of itself, one at a time."""
+
+    def __init__(self, python: str) -> None:
+        environment = {**os.environ, **QUIET}
+        self._process = subprocess.Popen(
+            [python, str(CHILD), "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        self._lock = threading.Lock()
+
+    def run(self, *job: Any) -> int | None:
+        """Return a job's exit code, `None` if it did not end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with self._lock:
+            self._process.stdin.write(f"{json.dumps([*job, SECONDS])}\n")
+            self._process.stdin.flush()
+            code: int | None = json.loads(self._process.stdout.readline())
+        return code
 
 
 def _laid_out(unit: Unit, work: Path) -> Path:
@@ -175,9 +187,7 @@ def _environment(work: Path, script: Path, url: str) -> dict[str, str]:
         "OPENAI_API_KEY": "scripted",
         "HOME": str(work),
         **({} if "/u" in url or "/s" in url else {"OPENAI_BASE_URL": url, "OPENAI_API_BASE": url}),
-        "CREWAI_DISABLE_TELEMETRY": "true",
-        "CREWAI_TRACING_ENABLED": "false",
-        "OTEL_SDK_DISABLED": "true",
+        **QUIET,
     }
 
 
@@ -242,7 +252,7 @@ def main() -> None:
         def count(label: str) -> int:
             return sum(f"/{label}/" in request.path for request in endpoint.requests)
 
-        lab = Laboratory(endpoint.url, count, given.real)
+        lab = Laboratory(endpoint.url, count, OtherPython(given.real) if given.real else None)
         outcomes = list(pool.map(lab.examine, range(len(units)), units))
     if given.json:
         given.json.write_text(json.dumps([asdict(one) for one in outcomes], indent=1), encoding="utf-8")
