@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oarlock import __version__
-from oarlock.testing import JwtIssuer, LoopbackEndpoint, Status, require_bearer
+from oarlock.testing import Answer, JwtIssuer, LoopbackEndpoint, Status, require_bearer
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -61,6 +61,12 @@ def test_without_arguments_it_says_what_there_is():
         (["chat", "--base-url", "http://127.0.0.1:9/v1"], "say which model"),
         (["chat", "--base-url", "http://127.0.0.1:9/v1", "-m", "m", "--key-env", "NO_SUCH"], "NO_SUCH is not set"),
         (["chat", "--model", "nope.gguf"], "there is no file nope.gguf"),
+        (["chat", "--model", "openai/"], "names no model"),
+        (["chat", "--key-env", "HOME"], "A model in this process needs no key"),
+        (
+            ["run", "examples/crew.yaml", "--input", "topic=x", "--llm", "nonsense"],
+            "'nonsense' names no provider",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, said):
@@ -79,6 +85,13 @@ class TestChat:
                 "assistant",
                 "user",
             ]
+
+    def test_a_provider_by_its_name(self):
+        with LoopbackEndpoint(Answer("Once upon", finish_reason="length"), auth=require_bearer("k3y")) as endpoint:
+            arguments = ["chat", "-m", "vllm/small", "--key-env", "MY_KEY"]
+            done = oarlock(*arguments, stdin="Hi\n", MY_KEY="k3y", VLLM_BASE_URL=endpoint.url)
+            assert (done.stdout, done.stderr) == ("Once upon\n", "")
+            assert endpoint.requests[0].json["model"] == "small"
 
     @pytest.mark.parametrize(
         ("reply", "said"),

@@ -116,7 +116,8 @@ def schema() -> None:
 @app.command()
 def chat(
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="A GGUF file, or with --base-url the model's name there.")
+        str | None,
+        typer.Option("--model", "-m", help="PROVIDER/MODEL, a GGUF file, or with --base-url the model's name there."),
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="An OpenAI-style endpoint, up to its version.")] = None,
     key_env: Annotated[
@@ -124,7 +125,7 @@ def chat(
     ] = None,
     system: Annotated[str | None, typer.Option(help="What the model should know beforehand.")] = None,
 ) -> None:
-    """Talk to a model: the local one, or any OpenAI-style endpoint. Empty line or Ctrl-D ends."""
+    """Talk to a model: the local one, a provider's, or any OpenAI-style endpoint. Empty line or Ctrl-D ends."""
     from oarlock.cli.chat import run_chat
 
     run_chat(model, base_url, key_env, system)

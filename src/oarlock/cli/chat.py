@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-from oarlock import BaseLLM, ChatLLM, ConfigurationError, LLMError, LocalLLM
+from oarlock import LLM, BaseLLM, ChatLLM, ConfigurationError, LLMError, LocalLLM
 from oarlock.auth import BearerToken
 from oarlock.contract.secret import scrub
+from oarlock.llms.presets import PRESETS
 
 
 def run_chat(model: str | None, base_url: str | None, key_env: str | None, system: str | None) -> None:
@@ -27,15 +29,24 @@ def run_chat(model: str | None, base_url: str | None, key_env: str | None, syste
 
 
 def _llm(model: str | None, base_url: str | None, key_env: str | None) -> BaseLLM:
-    if base_url is None:
-        return LocalLLM(model, on_length="return")  # a person sees that it was cut, and can ask on
-    if model is None:
-        raise ConfigurationError("With --base-url, say which model: --model NAME.")
-    if key_env is None:
-        return ChatLLM(model, base_url)
-    if not os.environ.get(key_env):
-        raise ConfigurationError(f"The environment variable {key_env} is not set, so there is no key to sign in with.")
-    return ChatLLM(model, base_url, auth=BearerToken(os.environ[key_env]))
+    settings: dict[str, Any] = {"on_length": "return"}  # a person sees that it was cut, and can ask on
+    if key_env is not None:
+        if not os.environ.get(key_env):
+            raise ConfigurationError(
+                f"The environment variable {key_env} is not set, so there is no key to sign in with."
+            )
+        settings["auth"] = BearerToken(os.environ[key_env])
+    if base_url is not None:
+        if model is None:
+            raise ConfigurationError("With --base-url, say which model: --model NAME.")
+        return ChatLLM(model, base_url, **settings)
+    if model is not None and model.partition("/")[0] in PRESETS and not Path(model).exists():
+        return LLM(model, **settings)
+    if key_env is not None:
+        raise ConfigurationError(
+            "A model in this process needs no key: --key-env goes with --base-url or PROVIDER/MODEL."
+        )
+    return LocalLLM(model, **settings)
 
 
 def _read() -> str:
