@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +21,6 @@ from oarlock.contract.errors import RateLimitError, RunCancelledError, RunChange
 from oarlock.durable import Registry, RunHandle, State, Worker
 from oarlock.durable.here import HERE
 
-HERE_FOLDER = Path(__file__).parent
 Serve = Callable[..., Worker]
 
 
@@ -260,83 +255,3 @@ def test_a_registry_is_made_of_what_a_program_has():
     assert Registry.of(one).names == ("crew",)
     with pytest.raises(RunError, match="There is no crew 'three' in this registry; it has: crew"):
         Registry.of(one).fingerprint("three")
-
-
-# Workers in processes of their own.
-
-
-class Process:
-    """`oarlock worker` for `worker_crews`."""
-
-    def __init__(self, database: str, journal: Path, delay: float = 0.0) -> None:
-        path = os.pathsep.join([str(HERE_FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "oarlock", "worker", "worker_crews:registry", "-d", database, "--grace", "20"],
-            env={**os.environ, "JOURNAL": str(journal), "DELAY": str(delay), "PYTHONPATH": path},
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=HERE_FOLDER,
-        )
-        assert self.process.stderr is not None
-        self.first_line = self.process.stderr.readline()
-
-    def end(self, number: int) -> str:
-        self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=60)
-        return said
-
-
-def noted(journal: Path) -> list[list[Any]]:
-    return [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
-
-
-def crews() -> Any:
-    sys.path.insert(0, str(HERE_FOLDER))
-    try:
-        import worker_crews
-    finally:
-        sys.path.remove(str(HERE_FOLDER))
-    return worker_crews
-
-
-@pytest.mark.timeout(180)
-def test_runs_of_a_worker_that_is_killed_go_on(database_of_workers, run_id, tmp_path):
-    """With another one that is there already (PostgreSQL), or with the next one (SQLite)."""
-    HERE.close()
-    journal = tmp_path / "journal"
-    workers = [Process(database_of_workers, journal, 0.2)]
-    if database_of_workers.startswith("postgresql"):
-        workers.append(Process(database_of_workers, journal, 0.2))
-    assert "serves line, aside" in workers[0].first_line
-    handles = [
-        crew.submit(database=database_of_workers, run_id=f"{run_id}-{name}-{n}")
-        for n in range(3)
-        for name, crew in (("line", crews().line), ("aside", crews().aside))
-    ]
-    until(lambda: any(pid == workers[0].process.pid for kind, _, pid in noted(journal) if kind == "pay"))
-    workers.pop(0).end(signal.SIGKILL)
-    if not workers:
-        workers.append(Process(database_of_workers, journal, 0.2))
-    for handle in handles:
-        last = "2" if "line" in handle.run_id else "3"
-        assert str(handle.result(90)) == f"{last} paid {last}"
-    said = workers[0].end(signal.SIGTERM)
-    assert "Draining" in said
-    assert "Stopped." in said
-    assert workers[0].process.returncode == 0
-    recorded = {handle.run_id: {event.key for event in handle.events() if event.kind == "model"} for handle in handles}
-    count = Counter(key for kind, key, _ in noted(journal) if kind == "model")
-    assert set(count) == {f"{one}:{key}" for one, keys in recorded.items() for key in keys}
-    assert all(number <= 2 for number in count.values())
-    assert len({key for kind, key, _ in noted(journal) if kind == "pay"}) == 3 * 3 + 3 * 4
-
-
-def test_a_second_worker_of_an_sqlite_database_is_refused(tmp_path):
-    database = new_sqlite(tmp_path)
-    first = Process(database, tmp_path / "journal")
-    assert "serves" in first.first_line
-    second = Process(database, tmp_path / "journal")
-    assert "SQLite is for one" in second.first_line
-    assert second.process.wait(60) == 1
-    second.end(signal.SIGTERM)
-    assert "Stopped." in first.end(signal.SIGTERM)

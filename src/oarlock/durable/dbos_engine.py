@@ -107,6 +107,7 @@ class DbosEngine:
         self._runner = runner
         self._started: dict[str, Mapping[str, Any]] = {}
         self._driven: set[str] = set()
+        self._given_up: dict[str, BaseException] = {}  # why work on a run ended without an outcome
         self.store = runner.store = DbosStore(address, sealer)
         self._alive = liveness(address, self.executor)
         self.grace = GRACE if address.file is None else 0.0
@@ -163,18 +164,30 @@ class DbosEngine:
                 return await handle.get_result(polling_interval_sec=_POLL)
 
     def take_over(self, info: RunInfo) -> Callable[[], Any]:
-        if DBOS.retrieve_queue(self._own_queue) is None:
-            self._register(self._own_queue, None)
+        self._make_ready_for(info.run_id)
         self.store.resume(info.run_id, self._own_queue)
         return lambda: self.await_end(info.run_id)
 
     def again(self, run_id: str) -> Callable[[], Any]:
-        if DBOS.retrieve_queue(self._own_queue) is None:
-            self._register(self._own_queue, None)
+        self._make_ready_for(run_id)
         self.store.again(run_id, self._own_queue)
         return lambda: self.await_end(run_id)
 
+    def _make_ready_for(self, run_id: str) -> None:
+        self._given_up.pop(run_id, None)
+        if DBOS.retrieve_queue(self._own_queue) is None:
+            self._register(self._own_queue, None)
+
     def await_end(self, run_id: str) -> Any:
+        pause = threading.Event()
+        while not pause.wait(_POLL):
+            given_up = self._given_up.pop(run_id, None)
+            if given_up is not None:
+                with _ended(run_id):
+                    raise given_up
+            info = self.store.look(run_id, content=False)
+            if info is not None and info.state not in (State.queued, State.running, State.waiting):
+                break
         with translated(self.address.shown):
             return self._end_of(run_id, DBOS.retrieve_workflow(run_id))
 
@@ -242,19 +255,27 @@ class DbosEngine:
 
     def drive(self, run_id: str, spec: Any) -> Any:
         """Drive a run, blocking."""
-        self._driven.add(run_id)
-        try:
-            with _unrecorded(run_id):
-                return self._runner(self.journal(run_id), spec)
-        finally:
-            self._driven.discard(run_id)
+        with self._driving(run_id):
+            return self._runner(self.journal(run_id), spec)
 
     async def adrive(self, run_id: str, spec: Any) -> Any:
         """Drive a run on the running event loop."""
+        with self._driving(run_id):
+            return await self._runner.drive(self.journal(run_id), spec)
+
+    @contextmanager
+    def _driving(self, run_id: str) -> Any:
+        """Note that a run is driven here, and why that ended if it ended without an outcome."""
         self._driven.add(run_id)
+        self._given_up.pop(run_id, None)
         try:
             with _unrecorded(run_id):
-                return await self._runner.drive(self.journal(run_id), spec)
+                yield
+        except Exception:
+            raise
+        except BaseException as error:
+            self._given_up[run_id] = error
+            raise
         finally:
             self._driven.discard(run_id)
 

@@ -37,6 +37,7 @@ _STATES: Final[Mapping[str, State]] = {
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": State.failed,
     "CANCELLED": State.cancelled,
 }
+logging.getLogger("dbos").addFilter(lambda record: "could not be deserialized" not in record.msg)  # we raise an error
 _log = logging.getLogger("dbos")
 _log.addHandler(logging.NullHandler())  # else DBOS prints to the terminal; the program decides what to do with its logs
 if _log.level == logging.NOTSET:  # at INFO it tells of each migration of its tables
@@ -110,12 +111,25 @@ class DbosStore:
 
     def _listed(self, **wanted: Any) -> list[RunInfo]:
         with translated(self.shown):
-            return [_info(status) for status in self._client.list_workflows(**wanted)]
+            found = self._client.list_workflows(**wanted)
+        if any(isinstance(status.input, str) for status in found):
+            raise self._closed()
+        return [_info(status) for status in found]
+
+    def _closed(self) -> RunStoreError:
+        """Return what to say of content that DBOS gives as it stands, as it could not be read."""
+        if self._sealer is None:
+            return RunStoreError(f"The runs in {self.shown} are sealed, or damaged. Name the key: ?key=env:NAME.")
+        return RunStoreError(
+            f"What {self.shown} holds cannot be opened with this key: it is another one, or none at all."
+        )
 
     def entries(self, run_id: str, *, after: int = 0, content: bool = True) -> list[Entry]:
         """Return a run's recorded steps, those at the first `after` places left out."""
         with translated(self.shown):
             steps = self._client.list_workflow_steps(run_id, load_output=content, offset=after or None)
+        if any(isinstance(step["output"], str) for step in steps):
+            raise self._closed()
         return [
             Entry(
                 position=step["function_id"],

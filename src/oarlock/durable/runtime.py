@@ -16,6 +16,7 @@ from oarlock.durable.failures import error_from_json, error_to_json
 from oarlock.durable.listening import Listening
 from oarlock.durable.log import BEGAN, RunLog
 from oarlock.durable.port import Entry, Journal
+from oarlock.durable.spending import recall, spending
 from oarlock.runtime import Job, Promise, Runtime, ThreadPool
 from oarlock.tools import ToolAnswer
 
@@ -155,6 +156,8 @@ class DurableRuntime:
         self.listening.replays()
         record = entry.value
         self._time.set(record["at"])
+        if "spent" in record:
+            recall(current_call().budgets, record["spent"])
         if "error" in record:
             raise error_from_json(record["error"])
         return from_json(record["value"], self._models)
@@ -175,7 +178,7 @@ class DurableRuntime:
         token = _inside.set(label.partition(":")[2])
         record: dict[str, Any] = {"name": name, "agent": here.agent, "task": here.task}
         try:
-            value = await job()
+            value = await (spending(here.budgets, job, record) if here.budgets else job())
             record["value"] = to_json(value, f"What step {label!r} ({name}) gave")
         except Exception as error:  # noqa: BLE001  a step's failure is an outcome, whatever it is
             record["error"], value = error_to_json(error), error

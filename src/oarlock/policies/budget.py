@@ -15,7 +15,7 @@ from oarlock.contract.reply import Reply
 from oarlock.contract.request import Request, waiting
 from oarlock.policies.budget_call import BudgetedCall
 from oarlock.policies.checks import positive, whole
-from oarlock.policies.ledger import NOTHING, Charge, Cost, Ledger
+from oarlock.policies.ledger import NOTHING, Charge, Cost, Ledger, Tally
 from oarlock.policies.prices import Price, PriceTable, Rate, amount, grains
 from oarlock.runtime import Runtime, driver_of
 
@@ -155,6 +155,21 @@ class Budget:
             money=amount(left["money"]) if "money" in left else None,
             seconds=None if self.seconds is None else max(0.0, self.seconds - self._elapsed()),
         )
+
+    def spent_within(self, tally: Tally) -> tuple[int, int, int]:
+        """Return the requests, tokens and grains of money that a tally has of this budget."""
+        costs = [cost for ledger, cost in tally if ledger is self._ledger]
+        total = sum(costs, NOTHING)
+        return total.requests, total.tokens, total.money
+
+    def recall(self, spent: tuple[int, int, int], seconds: float) -> None:
+        """Count what a run had spent, and the time that it had taken, before it was cut off."""
+        self._ledger.spent += Cost(*spent)
+        if self._started is None:
+            self._before = max(self._before, seconds)
+        else:
+            runtime, started = self._started
+            self._started = (runtime, min(started, runtime.now() - seconds))
 
     def explain(self) -> str:
         """Return in a sentence what it does."""

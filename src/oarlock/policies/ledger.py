@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from oarlock.runtime import Promise, Runtime, current_blocking
 
-__all__ = ["NOTHING", "Charge", "Cost", "Ledger"]
+__all__ = ["NOTHING", "Charge", "Cost", "Ledger", "Tally", "tallied"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,20 @@ class Cost:
 
 
 NOTHING = Cost()
+
+Tally: TypeAlias = "list[tuple[Ledger, Cost]]"
+_tally: ContextVar[Tally | None] = ContextVar("oarlock_tally", default=None)
+
+
+@contextmanager
+def tallied() -> Iterator[Tally]:
+    """Collect what is spent in a block, of whichever ledger."""
+    tally: Tally = []
+    token = _tally.set(tally)
+    try:
+        yield tally
+    finally:
+        _tally.reset(token)
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +113,9 @@ class Ledger:
 
     def spend(self, cost: Cost, charge: Charge) -> None:
         """Note what a call has cost, for it and for those that it is a part of."""
+        tally = _tally.get()
+        if tally is not None:
+            tally.append((self, cost))
         with self._lock:
             self.spent += cost
             around = charge.around

@@ -1,0 +1,172 @@
+"""The database is away, full, of another version, or somebody else has the run: each says so, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durable_helpers import CountingLLM, Crash, in_line, new_sqlite
+from postgres_helpers import PostgresServer, needs_postgres
+
+from oarlock.contract.errors import RunError, RunStoreError
+from oarlock.durable.here import HERE
+from oarlock.durable.stores import open_store
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    HERE.close()
+    server.close()
+
+
+@needs_postgres
+@pytest.mark.timeout(180)
+def test_a_database_that_goes_away_comes_back(postgres, run_id):
+    """The run waits where it is, and goes on; the sign of life is given anew."""
+    HERE.close()
+    database = postgres.database()
+
+    def answer(request: Any, before: int) -> str:
+        if before == 1:
+            postgres.stop()
+            threading.Timer(1.5, postgres.start).start()
+        return f"answer {before}"
+
+    llm = CountingLLM(answer)
+    result = in_line(llm, 3).kickoff(durable=database, run_id=run_id)
+    assert [output.raw for output in result.tasks_output] == ["answer 0", "answer 1", "answer 2"]
+    engine = HERE.engine(database)
+    ours = engine.executor
+    locks = "select count(*) from pg_locks where locktype = 'advisory' and classid = 2625 and granted"
+    for _ in range(200):
+        if postgres.query(database, locks)[0][0] == 1:
+            break
+        threading.Event().wait(0.05)
+    assert engine.is_alive(ours)
+    assert postgres.query(database, locks) == [(1,)]
+    HERE.close()
+
+
+@needs_postgres
+def test_a_server_that_is_not_there(postgres):
+    HERE.close()
+    crew = in_line(CountingLLM(lambda request, before: "x"), 1)
+    with pytest.raises(RunStoreError, match=r"postgresql://127\.0\.0\.1:1/runs, cannot be reached") as failure:
+        crew.kickoff(durable="postgresql://me:hunter2@127.0.0.1:1/runs")
+    assert "hunter2" not in str(failure.value)
+    with pytest.raises(RunStoreError, match=r"failed: .*does not exist"):
+        open_store(postgres.url("nothing_there"))
+
+
+PROGRAM = """
+import json, resource, sys
+from pathlib import Path
+from durable_helpers import CountingLLM, in_line
+from oarlock.errors import RunStoreError
+database, limit, calls = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+def answer(request, before):
+    if before == 2 and limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (Path(database[10:]).stat().st_size, resource.RLIM_INFINITY))
+    return f"answer {before} " + "x" * 50_000
+llm = CountingLLM(answer)
+try:
+    outcome = [output.raw[:8] for output in in_line(llm, 6).kickoff(durable=database, run_id="r").tasks_output]
+except RunStoreError as error:
+    outcome = str(error)
+print(json.dumps([outcome, llm.keys]))
+"""
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(tmp_path):
+    database = new_sqlite(tmp_path)
+    answers = []
+    for limited in ("1", "0"):
+        shown = subprocess.run(
+            [sys.executable, "-c", PROGRAM, database, limited, "calls"],
+            check=False,
+            cwd=FOLDER,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert shown.stdout, shown.stderr
+        answers.append(json.loads(shown.stdout))
+    (problem, first), (outcome, second) = answers
+    assert problem.startswith(f"The database of runs, {database}, failed: ")
+    assert len(outcome) == 6
+    kept = [key for key in first if key not in second]
+    assert len(kept) >= 2
+    assert len(first) - len(kept) <= 1  # the answer that found no room
+    assert sorted({*kept, *second}) == [f"r:{number}:1" for number in range(1, 7)]
+
+
+def test_a_run_of_another_version_is_left_alone(database, run_id):
+    died: list[bool] = []
+
+    def answer(request: Any, before: int) -> str:
+        if before == 1 and not died:
+            died.append(True)
+            raise Crash
+        return "hello"
+
+    llm = CountingLLM(answer)
+    with pytest.raises(Crash):
+        in_line(llm, 2).kickoff(durable=database, run_id=run_id)
+    connection = sqlite3.connect(database.removeprefix("sqlite:///"))
+    with connection:
+        connection.execute(
+            "update workflow_status set application_version = 'oarlock-0' where workflow_uuid = ?", (run_id,)
+        )
+    connection.close()
+    with pytest.raises(RunError, match=r"begun by another version of Oarlock, whose records \(oarlock-0\)"):
+        in_line(llm, 2).kickoff(durable=database, run_id=run_id)
+    assert len(llm.keys) == 2
+
+
+def test_whoever_loses_a_run_lets_go_of_it(database, run_id):
+    """Two have the same run, as when one was believed dead: the other one's records count, and one result comes of it."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def answer(request: Any, before: int) -> str:
+        if before == 1:
+            asked.set()
+            assert go_on.wait(60)
+        return f"answer {before}"
+
+    llm = CountingLLM(answer)
+    crew = in_line(llm, 3)
+    ends: list[object] = []
+
+    def first() -> None:
+        try:
+            ends.append(str(crew.kickoff(durable=database, run_id=run_id)))
+        except RunError as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert asked.wait(60)
+    engine = HERE.engine(database)
+    known = engine.store.look(run_id)
+    assert known is not None
+    wait = engine.take_over(known)
+    result = wait()
+    go_on.set()
+    thread.join(60)
+    assert result["raw"] == "answer 3"
+    assert isinstance(ends[0], RunError)
+    assert "driven by another process now" in str(ends[0])
+    steps = [entry.name for entry in engine.store.entries(run_id)]
+    assert steps == ["model:1:1", "model:2:1", "model:3:1"]
+    assert str(crew.kickoff(durable=database, run_id=run_id)) == "answer 3"
