@@ -8,7 +8,7 @@ from typing import Any
 
 from oarlock.contract.errors import ConfigurationError
 
-__all__ = ["fill"]
+__all__ = ["fill", "names_in"]
 
 _NAME = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_-]*)\}\}|\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 
@@ -47,3 +47,13 @@ def fill(template: str, inputs: Mapping[str, Any], where: str) -> str:
         return str(inputs[name])
 
     return _NAME.sub(value, template)
+
+
+def names_in(template: str) -> list[str]:
+    """Return the names of the inputs that a text needs, in their order.
+
+    Example:
+        >>> names_in("Research {topic} for {{nobody}} until {year}")
+        ['topic', 'year']
+    """
+    return [name for _, name in _NAME.findall(template) if name]

@@ -200,7 +200,10 @@ def doctor(  # noqa: PLR0917  typer gives them by name
 def serve(  # noqa: PLR0917  typer gives them by name
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=]MODULE:LLM|PROVIDER/MODEL", help="What to serve. NAME is what clients ask for."),
+        typer.Argument(
+            metavar="[NAME=]MODULE:OBJECT|PROVIDER/MODEL|CREW.yaml",
+            help="LLMs and crews to serve. NAME is what clients ask for.",
+        ),
     ] = None,
     model: Annotated[
         list[str] | None, typer.Option(metavar="NAME=TARGET", help="The same; may be given several times.")
@@ -224,6 +227,9 @@ def serve(  # noqa: PLR0917  typer gives them by name
     requests_per_minute: Annotated[int | None, typer.Option(min=1, help="For each key.")] = None,
     tokens_per_minute: Annotated[int | None, typer.Option(min=1, help="For each key.")] = None,
     token_budget: Annotated[int | None, typer.Option(min=1, help="For each key, until the server ends.")] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="Record the runs of crews here, such as sqlite:///runs.db.")
+    ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A further name in Host to answer to; * for any.")
     ] = None,
@@ -238,7 +244,7 @@ def serve(  # noqa: PLR0917  typer gives them by name
     ] = 30.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only, not each request.")] = False,
 ) -> None:
-    """Serve any LLM to programs that speak OpenAI's API: [b]oarlock serve my_module:llm --api-key env:KEY[/b]."""
+    """Serve any LLM to programs that speak OpenAI's API, and crews: [b]oarlock serve my_module:llm --api-key env:KEY[/b]."""
     from oarlock.cli.serve import Given, run_serve
 
     run_serve(
@@ -258,6 +264,7 @@ def serve(  # noqa: PLR0917  typer gives them by name
             ignore_unsupported=ignore_unsupported,
             tls=tls,
             drain=drain,
+            database=database,
             quiet=quiet,
             debug=_debug,
         )

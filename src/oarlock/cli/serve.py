@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from oarlock.agents.crew import Crew
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import is_loopback
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Policy
 from oarlock.policies import Budget, RateLimit
+from oarlock.project.crew_file import load_crew
 from oarlock.project.importing import imported, is_import_path
 from oarlock.project.parts import llm_from
 
@@ -49,6 +51,7 @@ class Given:
     ignore_unsupported: bool = False
     tls: tuple[Path, Path] | None = None
     drain: float = 30.0
+    database: str | None = None
     quiet: bool = False
     debug: bool = False
 
@@ -62,17 +65,25 @@ def run_serve(given: Given) -> None:
     _require_extra()
     from oarlock.serve import create_app, serve
 
-    models = _models(given.targets)
+    models, crews = _served(given.targets)
+    if given.database is not None and not crews:
+        raise ConfigurationError("--database is for the runs of crews, and there is none.")
     app = create_app(
         models,
+        crews=crews,
         keys=_keys(given),
         tokens=_tokens(given),
         hosts=_hosts(given),
         unsupported="ignore" if given.ignore_unsupported else "refuse",
+        database=given.database,
     )
 
     def tell(url: str) -> None:
-        print(f"Serving {', '.join(models)} at {url}/v1 {_who(given)}. Ctrl-C ends.", flush=True)
+        if models:
+            print(f"Models {_who(given)}, at {url}/v1: {', '.join(models)}")
+        if crews:
+            print(f"Crews {_who(given)}, with a page of their runs, at {url}: {', '.join(crews)}")
+        print("Ctrl-C ends.", flush=True)
 
     level = logging.DEBUG if given.debug else logging.WARNING if given.quiet else logging.INFO
     with _logging(level):
@@ -86,31 +97,38 @@ def _require_extra() -> None:
         raise ConfigurationError("oarlock serve needs Starlette and uvicorn: pip install 'oarlock[serve]'.")
 
 
-def _models(targets: Sequence[str]) -> dict[str, BaseLLM]:
+def _served(targets: Sequence[str]) -> tuple[dict[str, BaseLLM], dict[str, Crew]]:
     if not targets:
-        raise ConfigurationError("Say what to serve, such as my_module:llm or ollama/llama3.2.")
+        raise ConfigurationError("Say what to serve, such as my_module:llm, ollama/llama3.2 or crew.yaml.")
     models: dict[str, BaseLLM] = {}
+    crews: dict[str, Crew] = {}
     for target in targets:
-        name, llm = _model(target)
-        if name in models:
-            raise ConfigurationError(f"There are two models of the name {name!r}: write NAME={target} for one of them.")
-        models[name] = llm
-    return models
+        name, found = _found(target)
+        if name in models or name in crews:
+            raise ConfigurationError(f"There are two of the name {name!r}: write NAME={target} for one of them.")
+        if isinstance(found, Crew):
+            crews[name] = found
+        else:
+            models[name] = found
+    return models, crews
 
 
-def _model(target: str) -> tuple[str, BaseLLM]:
+def _found(target: str) -> tuple[str, BaseLLM | Crew]:
     named = _NAMED.fullmatch(target)
     name, place = named.groups() if named else (None, target)
+    if place.endswith((".yaml", ".yml")):
+        return name or Path(place).stem, load_crew(place)
     if not is_import_path(place):
-        llm = llm_from({"model": place}, place, Path())
-        return name or place, llm
+        return name or place, llm_from({"model": place}, place, Path())
     found: Any = imported(place, place, Path())
-    if not isinstance(found, BaseLLM) and callable(found):
+    if not isinstance(found, BaseLLM | Crew) and callable(found):
         found = found()
-    if not isinstance(found, BaseLLM):
-        raise ConfigurationError(f"{place} is no LLM, nor does it make one: it is a {type(found).__name__}.")
-    own = found.model if found.model != BaseLLM.model else ""
-    return name or own or place.rpartition(":")[2], found
+    if not isinstance(found, BaseLLM | Crew):
+        raise ConfigurationError(
+            f"{place} is no LLM and no crew, nor does it make one: it is a {type(found).__name__}."
+        )
+    own = found.model if isinstance(found, BaseLLM) else found.name
+    return name or (place.rpartition(":")[2] if own in (BaseLLM.model, "crew") else own), found
 
 
 def _keys(given: Given) -> list[ApiKey]:

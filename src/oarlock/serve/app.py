@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route, Router
+from starlette.routing import Router
 from starlette.types import Message, Receive, Scope, Send
 
+from oarlock.agents.crew import Crew
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.llm import BaseLLM
 from oarlock.runtime.ambient import current_async
@@ -24,30 +25,36 @@ from oarlock.serve.connection import ClientGone, Inlet, read_out
 from oarlock.serve.errors import ApiError
 from oarlock.serve.hosts import LOOPBACK_HOSTS, refuse_foreign_origin, refuse_other_hosts
 from oarlock.serve.json import JsonAnswer
+from oarlock.serve.openapi import Operation, routes
+from oarlock.serve.operations import all_operations
 from oarlock.serve.record import RECORD, Record
+from oarlock.serve.runs.endpoint import RunsApi
+from oarlock.serve.runs.runs import Runs
 from oarlock.serve.settings import Limits
 
 __all__ = ["App", "create_app"]
 
 _REQUEST_ID: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
-_MODEL_NAME: Final = re.compile(r"[\w.:@/+-]{1,200}", re.ASCII)
+_SERVED_NAME: Final = re.compile(r"[\w.:@/+-]{1,200}", re.ASCII)
 _HEADERS: Final = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-_OPEN: Final = frozenset({"/health"})
 
 
 def create_app(
-    models: Mapping[str, BaseLLM],
+    models: Mapping[str, BaseLLM] | None = None,
     *,
+    crews: Mapping[str, Crew] | None = None,
     keys: Sequence[ApiKey] = (),
     tokens: TokenCheck | None = None,
     hosts: Sequence[str] = LOOPBACK_HOSTS,
     limits: Limits | None = None,
     unsupported: Unsupported = "refuse",
+    database: str | None = None,
 ) -> App:
-    """Return an ASGI application that speaks OpenAI's chat format in front of any LLM.
+    """Return an ASGI application that speaks OpenAI's chat format in front of any LLM, and runs crews.
 
     Args:
         models: the LLMs by the names that clients give.
+        crews: the crews, likewise.
         keys: who is let in; none, and no `tokens`: everybody.
         tokens: reads tokens that are none of the keys, such as `JwtCheck(...)`.
         hosts: the names in `Host` that are answered, `"*"` for any. By default those of this machine only, so that no
@@ -55,50 +62,52 @@ def create_app(
         limits: caps on sizes and times.
         unsupported: settings that an LLM does not take are an error, or with `"ignore"` left out and named in the header
             `x-oarlock-ignored` of the answer.
+        database: the address of a database in which the crews' runs are recorded, such as `"sqlite:///runs.db"`: a run that
+            was cut off goes on when it is begun again with its `run_id`. Needs `oarlock[durable]`.
 
     Raises:
-        ConfigurationError: there is no model, or a setting that cannot work.
+        ConfigurationError: there is nothing to serve, or a setting that cannot work.
 
     Example:
         >>> from oarlock.testing import ScriptedLLM
         >>> app = create_app({"mine": ScriptedLLM(["Hello"])})  # uvicorn my_module:app
     """
-    limits = limits or Limits()
-    _check_models(models)
+    limits, models, crews = limits or Limits(), models or {}, crews or {}
+    if not models and not crews:
+        raise ConfigurationError("create_app: there is nothing to serve: give at least one model or crew.")
+    _check("model", models, BaseLLM)
+    _check("crew", crews, Crew)
     if unsupported not in ("refuse", "ignore"):
         raise ConfigurationError(f'create_app: unsupported must be "refuse" or "ignore", not {unsupported!r}.')
     if isinstance(hosts, str) or not hosts:
         raise ConfigurationError('create_app: hosts must be a list of names, such as ["llm.example.com"], or ["*"].')
-    chat = ChatApi(models, limits, unsupported)
-    routes = [
-        Route("/v1/chat/completions", chat.complete, methods=["POST"]),
-        Route("/v1/models", chat.list_models),
-        Route("/v1/models/{model:path}", chat.one_model),
-        Route("/health", _health),
-    ]
-    return App(Router(routes, redirect_slashes=False), KeyRing(keys, tokens), hosts, limits)
+    ring, runs = KeyRing(keys, tokens), Runs(crews, limits, database)
+    operations = all_operations(ChatApi(models, limits, unsupported), RunsApi(runs, limits), ring.asked_for)
+    return App(operations, ring, hosts, limits, runs)
 
 
-async def _health(_: Request) -> Response:
-    return JsonAnswer({"status": "ok"})
-
-
-def _check_models(models: Mapping[str, BaseLLM]) -> None:
-    if not models:
-        raise ConfigurationError("create_app: there is nothing to serve: give at least one model.")
-    for name, llm in models.items():
-        if not isinstance(name, str) or not _MODEL_NAME.fullmatch(name):
-            raise ConfigurationError(f"A model's name has letters, digits and . : @ / + - _ only, unlike {name!r}.")
-        if not isinstance(llm, BaseLLM):
-            raise ConfigurationError(f"create_app: the model {name!r} is no LLM but a {type(llm).__name__}.")
+def _check(kind: str, served: Mapping[str, object], of: type) -> None:
+    for name, one in served.items():
+        if not isinstance(name, str) or not _SERVED_NAME.fullmatch(name):
+            raise ConfigurationError(f"A {kind}'s name has letters, digits and . : @ / + - _ only, unlike {name!r}.")
+        if kind == "crew" and "/" in name:
+            raise ConfigurationError(f"A crew's name stands in a URL and has no slash, unlike {name!r}.")
+        if not isinstance(one, of):
+            raise ConfigurationError(
+                f"create_app: the {kind} {name!r} is no {of.__name__} but of {type(one).__name__}."
+            )
 
 
 class App:
     """An ASGI application around routes: lets in, counts, logs, and turns every error into an answer."""
 
-    def __init__(self, router: Router, ring: KeyRing, hosts: Sequence[str], limits: Limits) -> None:
-        self._router = router
+    def __init__(
+        self, operations: Sequence[Operation], ring: KeyRing, hosts: Sequence[str], limits: Limits, runs: Runs
+    ) -> None:
+        self._router = Router(routes(operations), redirect_slashes=False, lifespan=self._life)
+        self._open = frozenset(one.path for one in operations if one.open)
         self._ring = ring
+        self._runs = runs
         self._hosts = frozenset(host.lower() for host in hosts)
         self._limits = limits
         self._running = 0
@@ -108,6 +117,22 @@ class App:
     def asks_for_keys(self) -> bool:
         """Whether a client needs a key or token."""
         return self._ring.asked_for
+
+    def drain(self) -> None:
+        """Take no new requests, and let go of those who follow runs."""
+        self.draining.set()
+        self._runs.hang_up()
+
+    async def close(self, patience: float = 0.0) -> None:
+        """Wait so many seconds for runs that go on, then cancel them."""
+        await self._runs.close(patience)
+
+    @asynccontextmanager
+    async def _life(self, _: object) -> AsyncIterator[None]:
+        """What another server than ours tells of its beginning and end."""
+        yield
+        self.drain()
+        await self.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -139,7 +164,7 @@ class App:
     async def _let_through(self, request: Request, record: Record, inlet: Inlet, outlet: _Outlet) -> None:
         try:
             self._refuse(request)
-            if request.url.path not in _OPEN:
+            if request.scope["path"] not in self._open:
                 record.caller = self._ring.caller(request.headers.get("authorization"))
             await self._router(request.scope, inlet, outlet)
         except ClientGone:

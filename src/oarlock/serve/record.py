@@ -13,7 +13,7 @@ from oarlock.contract.secret import scrub
 from oarlock.serve.callers import ANYBODY, Caller
 from oarlock.serve.errors import ApiError, api_error
 
-__all__ = ["RECORD", "Record"]
+__all__ = ["RECORD", "Record", "in_log_words"]
 
 RECORD: Final = "oarlock.record"
 """Where in an ASGI scope the record of the request is."""
@@ -46,7 +46,7 @@ class Record:
         told = api_error(error)
         self.error = told.code
         if not isinstance(error, ApiError) and told.message != str(error):
-            _log.warning("%s failed: %s", self.request_id, _logged(error))
+            _log.warning("%s failed: %s", self.request_id, in_log_words(error))
             _log.debug("%s failed, in its own words: %s", self.request_id, scrub(str(error)))
         return told
 
@@ -63,7 +63,7 @@ class Record:
         _log.info("%s", line)
 
 
-def _logged(error: Exception) -> str:
+def in_log_words(error: Exception) -> str:
     """Return an error for the log: not in its own words where those may be a prompt's or an answer's."""
     kind = type(error).__name__
     if isinstance(error, CallFailedError) and error.__cause__ is not None:

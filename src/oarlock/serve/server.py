@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -10,6 +11,7 @@ import signal
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -27,6 +29,7 @@ __all__ = ["serve", "serving"]
 
 _log = logging.getLogger("oarlock.serve")
 _IDLE_SECONDS: Final = 30  # that an unused connection is kept; longer than the 15 s that clients keep theirs (httpx: 5)
+_TICK: Final = 0.1  # seconds; as uvicorn looks for a second Ctrl-C
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -156,8 +159,15 @@ class _Server(uvicorn.Server):
         self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.draining.set()
+        self._app.drain()
+        patience = self.config.timeout_graceful_shutdown or 0
+        until = time.monotonic() + patience
         await super().shutdown(sockets)
+        closing = asyncio.ensure_future(self._app.close(max(0.0, until - time.monotonic())))
+        while not closing.done():
+            await asyncio.wait({closing}, timeout=_TICK)
+            if self.force_exit:
+                closing.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

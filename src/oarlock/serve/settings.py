@@ -19,6 +19,9 @@ class Limits:
         body_seconds: a body has to be there within so long.
         answer_seconds: a model's answer is given up after so long; 600 is also how long OpenAI's own clients wait.
         requests_at_once: requests beyond are told to come again.
+        runs_at_once: runs of crews beyond are told to come again.
+        runs_kept: runs that have ended and can still be looked at.
+        events_kept: of each run, for those who come late; and at most 4 MB of them.
         heartbeat_seconds: a stream that is silent for so long sends a comment, so that nothing in between ends it.
 
     Raises:
@@ -33,6 +36,9 @@ class Limits:
     body_seconds: float = 30.0
     answer_seconds: float = 600.0
     requests_at_once: int = 1000
+    runs_at_once: int = 100
+    runs_kept: int = 1000
+    events_kept: int = 2000
     heartbeat_seconds: float = 15.0
 
     def __post_init__(self) -> None:

@@ -11,14 +11,11 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from oarlock.contract.context import scope
-from oarlock.contract.errors import LLMError, RateLimitError
+from oarlock.contract.errors import LLMError
 from oarlock.contract.llm import BaseLLM
-from oarlock.contract.policy import Handler, Policy, compose, in_default_order
 from oarlock.contract.reply import Delta, Reply
 from oarlock.contract.request import DeltaSink, Request
 from oarlock.dialects.openai_chat.answering import Chunks, Envelope, completion, reply_of_error
-from oarlock.policies import RateLimit
-from oarlock.runtime import Runtime
 from oarlock.runtime.ambient import current_async
 from oarlock.serve.chat.asked import Asked, asked, parsed
 from oarlock.serve.chat.fitting import Unsupported, fitted
@@ -26,6 +23,7 @@ from oarlock.serve.connection import read_json_body, unless_gone
 from oarlock.serve.errors import ApiError
 from oarlock.serve.events import EventAnswer, Put
 from oarlock.serve.json import JsonAnswer, dumps
+from oarlock.serve.pacing import within
 from oarlock.serve.record import RECORD, Record
 from oarlock.serve.settings import Limits
 
@@ -155,51 +153,6 @@ class _Sink(DeltaSink):
         if not self._begun:
             self._begun = True
             await self._put(_event(self._chunks.first()))
-
-
-def within(policies: tuple[Policy, ...], llm: BaseLLM) -> Handler:
-    """Return how an LLM is asked within a caller's limits."""
-    if not policies:
-        return llm.handle_request
-    paces = [policy for policy in policies if isinstance(policy, RateLimit)]
-    others = [policy for policy in policies if not isinstance(policy, RateLimit)]
-    return compose([*in_default_order(others), _bared, *paces, _hidden], llm.handle_request, llm)
-
-
-# A caller's own rate limit does not heed what the model's endpoint says of its limits: that is for the LLM's policies, and
-# one model's 429 must not hold back what the caller asks of another.
-
-
-def _hidden(handler: Handler) -> Handler:
-    """Let a limit of the endpoint's pass the caller's as something else."""
-
-    async def handle(runtime: Runtime, request: Request) -> Reply:
-        try:
-            return await handler(runtime, request)
-        except RateLimitError as error:
-            raise _FromBehind(error) from None
-
-    return handle
-
-
-def _bared(handler: Handler) -> Handler:
-    """Undo `_hidden`."""
-
-    async def handle(runtime: Runtime, request: Request) -> Reply:
-        try:
-            return await handler(runtime, request)
-        except _FromBehind as behind:
-            raise behind.error from None
-
-    return handle
-
-
-class _FromBehind(Exception):  # noqa: N818  a signal
-    """A limit of the model's endpoint, on its way past the caller's own limits."""
-
-    def __init__(self, error: RateLimitError) -> None:
-        super().__init__()
-        self.error = error
 
 
 def _event(value: Any) -> bytes:

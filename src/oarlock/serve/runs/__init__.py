@@ -1,0 +1,1 @@
+"""Crews over HTTP: runs, their events, the questions that they have for a human."""
