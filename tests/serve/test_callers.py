@@ -119,7 +119,7 @@ def test_requests_are_limited_for_each_key():
     assert ask(app, KEY).status_code == 200
     refused = ask(app, KEY)
     assert code(refused) == (429, "rate_limit_exceeded")
-    assert refused.headers["retry-after"] == "1"
+    assert (refused.headers["retry-after"], refused.headers["x-should-retry"]) == ("1", "true")
     assert ask(app, "another-key-nobody-guesses").status_code == 200
 
 

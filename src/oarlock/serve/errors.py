@@ -112,10 +112,15 @@ def api_error(error: Exception) -> ApiError:
         told = ApiError(500, f"Something went wrong here. {_NOT_FOR_CLIENTS}", type=_OURS, code="internal_error")
     if isinstance(error, LLMError):
         told.retry_after = error.retry_after
-        told.retryable = error.retryable or (isinstance(error, CircuitOpenError) and error.retry_after is not None)
+        told.retryable = error.retryable or (_is_our_own(error) and error.retry_after is not None)
     elif isinstance(error, OarlockError):
         told.retryable = False
     return told
+
+
+def _is_our_own(error: LLMError) -> bool:
+    """Return whether it comes from a policy, which would wait no longer, and not from the model's endpoint."""
+    return isinstance(error, CircuitOpenError | RateLimitError) and error.status is None
 
 
 def _limits(error: Exception) -> ApiError | None:

@@ -74,7 +74,7 @@ def patient(policy: Policy) -> Policy:
                 except _FromBehind as behind:
                     raise behind.error from None
                 except RateLimitError as error:
-                    if error.retry_after is None or not error.retryable:
+                    if error.retry_after is None:
                         raise
                     request.emit(Waiting(cause="rate_limit", seconds=error.retry_after, error=error))
                     await runtime.sleep(error.retry_after)

@@ -13,6 +13,7 @@ from oarlock.contract.events import CallFinished, Event
 from oarlock.contract.reply import Usage
 from oarlock.runtime.ambient import current_async
 from oarlock.serve.errors import ApiError
+from oarlock.serve.runs.failures import failure
 from oarlock.serve.runs.journal import Journal
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ class Run:
             self.usage = result.usage_metrics
         self.journal.end()
         self.over.set()
+
+    def end_unbegun(self) -> None:
+        """Note that it is over, where it was cancelled before its first step."""
+        if self.ended is None:
+            self.end(None, failure(asyncio.CancelledError()))
 
     def summary(self) -> dict[str, Any]:
         """Return where the run stands."""

@@ -65,6 +65,7 @@ class Runs:
         run = Run(id=run_id, crew=crew_name, owner=caller.name, journal=journal)
         self._runs[caller.name, run.id] = run
         run.work = asyncio.ensure_future(self._drive(run, crew, inputs, caller))
+        run.work.add_done_callback(lambda _: run.end_unbegun())
         return run
 
     def crew(self, name: str) -> Crew:
