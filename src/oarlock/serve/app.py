@@ -178,7 +178,8 @@ class App:
     def _refuse(self, request: Request) -> None:
         """Refuse what must not come in, whoever sends it."""
         refuse_other_hosts(request, self._hosts)
-        refuse_foreign_origin(request)
+        if request.scope["path"] not in self._open:  # a link may lead to the page
+            refuse_foreign_origin(request)
         if self.draining.is_set():
             raise ApiError(503, "The server is ending.", type="server_error", code="ending", retry_after=1, close=True)
         if self._running > self._limits.requests_at_once:

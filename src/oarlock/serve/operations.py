@@ -10,6 +10,7 @@ from starlette.responses import Response
 from oarlock.serve.chat.endpoint import ChatApi
 from oarlock.serve.json import JsonAnswer
 from oarlock.serve.openapi import Operation, document
+from oarlock.serve.page import show_page
 from oarlock.serve.runs.endpoint import RunsApi
 
 __all__ = ["all_operations"]
@@ -29,6 +30,9 @@ def all_operations(chat: ChatApi, runs: RunsApi, asks_for_keys: bool) -> list[Op
         *_of_crews(runs),
         Operation(
             method="GET", path="/health", answer=health, says="Say that the server is there.", gives="Health", open=True
+        ),
+        Operation(
+            method="GET", path="/", answer=show_page, says="Show the live page of runs.", media="text/html", open=True
         ),
         Operation(method="GET", path="/openapi.json", answer=describe, says="Describe all this.", open=True),
     ]
