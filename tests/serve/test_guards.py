@@ -282,7 +282,7 @@ def test_the_log_tells_who_asked_what_and_not_the_words(caplog: pytest.LogCaptur
     [
         ({"models": {}}, "nothing to serve"),
         ({"models": {"a b": ScriptedLLM([])}}, "unlike 'a b'"),
-        ({"models": {"mine": object()}}, "is no LLM but a object"),
+        ({"models": {"mine": object()}}, "is no BaseLLM, but of the type object"),
         ({"unsupported": "drop"}, 'must be "refuse" or "ignore"'),
         ({"hosts": "localhost"}, "must be a list of names"),
         ({"hosts": []}, "must be a list of names"),

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from serve_helpers import KEY, key, within
 
 from oarlock import Agent, BaseLLM, ConfigurationError, Crew, Task, tool
-from oarlock.contract.reply import Reply, ToolCall, Usage
+from oarlock.contract.reply import Delta, Reply, ToolCall, Usage
 from oarlock.errors import AuthenticationError
 from oarlock.policies import Budget, RateLimit
 from oarlock.serve import Limits, create_app
@@ -117,12 +117,37 @@ async def test_events_in_order_and_once():
         seen = await events(client, run)
         names = [event["named"] for event in seen]
         assert names == ["RunStarted", "TaskStarted", "CallStarted", "CallFinished", "TaskFinished", "RunFinished"]
-        assert [event["id"] for event in seen] == [str(number) for number in range(1, len(seen) + 1)]
+        numbers = [int(event["id"]) for event in seen]
+        assert numbers == sorted(set(numbers))
+        assert numbers[0] == 1
         assert {event["run_id"] for event in seen} == {"r-1"}
         assert not any("request" in event for event in seen), "prompts are the server's business"
         assert await events(client, run, headers={"last-event-id": seen[2]["id"]}) == seen[3:]
-        assert await events(client, run, params={"after": len(seen) - 1}) == seen[-1:]
+        assert await events(client, run, params={"after": numbers[-2]}) == seen[-1:]
         assert await events(client, run, params={"after": 999}) == []
+
+
+async def test_an_answer_is_followed_piece_by_piece_and_kept_as_a_whole():
+    go_on = asyncio.Event()
+
+    class Halts(BaseLLM):
+        async def _respond(self, runtime, request):
+            await request.deltas.put(Delta("Row, "))
+            await go_on.wait()
+            await request.deltas.put(Delta("row."))
+            return Reply(text="Row, row.")
+
+    async with client_of({"poem": crew_of(Halts())}) as client:
+        run = await begin(client)
+        following = asyncio.ensure_future(events(client, run))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        go_on.set()
+        live = [event for event in await following if event["named"] == "ModelDelta"]
+        assert live[0]["text"] == "Row, "
+        late = await events(client, run)
+        assert not [event for event in late if event["named"] in ("ModelDelta", "EventsMissed")]
+        assert late[-1]["answer"] == "Row, row."
 
 
 async def test_events_that_were_let_go_of_are_counted():

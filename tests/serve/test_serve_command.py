@@ -23,6 +23,7 @@ from oarlock.cli.app import app
 
 MODULE = """
 from pathlib import Path
+from oarlock import Agent, Crew, Task
 from oarlock.testing import FunctionLLM
 
 def answer(messages, tools):
@@ -34,9 +35,20 @@ def answer(messages, tools):
 llm = FunctionLLM(answer, model="mine")
 unnamed = FunctionLLM(answer, model="custom")
 nothing = 5
+agent = Agent(role="Poet", goal="Rhyme", backstory="Old", llm=llm)
+crew = Crew(agents=[agent], tasks=[Task(description="A line", agent=agent)])
 
 def make():
     return FunctionLLM(answer, model="made")
+"""
+
+
+CREW_FILE = """
+agents:
+  poet: {role: Poet, goal: Rhyme}
+tasks:
+  line: {description: "A line on {topic}", agent: poet}
+llm: ollama/llama3.2
 """
 
 
@@ -87,7 +99,7 @@ def running(*arguments: str) -> Iterator[Running]:
 
 def test_models_with_a_key(module: str):
     with running(f"{module}:llm", "--model", f"other={module}:make", "--api-key", "alice=env:SERVE_KEY") as server:
-        assert server.line == f"Serving mine, other at {server.url}/v1 to those who show a key. Ctrl-C ends.\n"
+        assert server.line == f"Models to those who show a key, at {server.url}/v1: mine, other\n"
         assert httpx2.get(f"{server.url}/v1/models").status_code == 401
         headers = {"authorization": f"Bearer {KEY}"}
         listed = httpx2.get(f"{server.url}/v1/models", headers=headers).json()["data"]
@@ -108,7 +120,7 @@ def test_what_runs_may_end(module: str, folder: Path, number: signal.Signals):
         answer = pool.submit(httpx2.post, f"{server.url}/v1/chat/completions", json=slow, timeout=60)
         assert server.process.stdout is not None
         assert server.process.stderr is not None
-        assert server.process.stdout.readline() == "asked\n"
+        assert [server.process.stdout.readline() for _ in range(2)] == ["Ctrl-C ends.\n", "asked\n"]
         server.process.send_signal(number)
         assert "Ending: running requests may go on for 30 s" in server.process.stderr.readline()
         (folder / "gate").write_text("go on")
@@ -141,15 +153,16 @@ def invoke(*arguments: str) -> str:
     ("arguments", "says"),
     [
         ([], "Say what to serve"),
-        (["{module}:nothing"], "is no LLM, nor does it make one"),
+        (["{module}:nothing"], "is no LLM and no crew, nor does it make one"),
         (["{module}:missing"], "missing"),
         (["no_such_module:llm"], "there is no module 'no_such_module'"),
         (["opnai/gpt"], "Did you mean 'openai/gpt'"),
-        (["{module}:llm", "{module}:llm"], "two models of the name 'mine'"),
+        (["{module}:llm", "{module}:llm"], "two of the name 'mine'"),
         (["{module}:llm", "--host", "0.0.0.0"], "give API keys (--api-key env:NAME)"),
         (["{module}:llm", "--api-key", KEY], "say where the key is"),
         (["{module}:llm", "--api-key", "env:NOT_SET_HERE"], "NOT_SET_HERE is not set"),
         (["{module}:llm", "--token-budget", "5"], "give --api-key too"),
+        (["{module}:llm", "--database", "sqlite:///x.db"], "there is none"),
         (["{module}:llm", "--jwt-issuer", "x"], "need --jwt-audience"),
         (["{module}:llm", "--jwt-audience", "x"], "give either jwks"),
         (["{module}:llm", "--host", "not-here.invalid", "--api-key", "env:SERVE_KEY"], "Cannot listen on"),
@@ -168,9 +181,19 @@ def test_a_port_in_use(module: str):
         assert f"Cannot listen on 127.0.0.1:{port}" in invoke(f"{module}:llm", "--port", str(port))
 
 
-def test_names_of_models(module: str):
-    models = command._models([f"{module}:llm", f"{module}:unnamed", f"a/b={module}:llm", "ollama/llama3.2"])
+def test_names_of_models(module: str, folder: Path):
+    targets = [
+        f"{module}:llm",
+        f"{module}:unnamed",
+        f"a/b={module}:llm",
+        "ollama/llama3.2",
+        "boats.yaml",
+        f"x={module}:crew",
+    ]
+    (folder / "boats.yaml").write_text(CREW_FILE)
+    models, crews = command._served(targets)
     assert list(models) == ["mine", "unnamed", "a/b", "ollama/llama3.2"]
+    assert list(crews) == ["boats", "x"]
 
 
 def test_what_a_missing_extra_is_called(monkeypatch: pytest.MonkeyPatch):

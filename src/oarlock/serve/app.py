@@ -94,7 +94,7 @@ def _check(kind: str, served: Mapping[str, object], of: type) -> None:
             raise ConfigurationError(f"A crew's name stands in a URL and has no slash, unlike {name!r}.")
         if not isinstance(one, of):
             raise ConfigurationError(
-                f"create_app: the {kind} {name!r} is no {of.__name__} but of {type(one).__name__}."
+                f"create_app: the {kind} {name!r} is no {of.__name__}, but of the type {type(one).__name__}."
             )
 
 

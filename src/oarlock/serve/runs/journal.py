@@ -6,16 +6,23 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from oarlock.contract.event_data import to_dict
-from oarlock.contract.events import Event
+from oarlock.contract.events import CallFailed, CallFinished, Event, ModelDelta
 from oarlock.serve.json import dumps
 from oarlock.serve.runs.failures import failure
 
 __all__ = ["Journal"]
 
 _MOST_BYTES: Final = 4_000_000  # of one run's events, beside their number
+
+
+class _Entry(NamedTuple):
+    number: int
+    kind: type[Event]
+    span_id: str | None
+    data: bytes
 
 
 class Journal:
@@ -31,7 +38,8 @@ class Journal:
         self._most = most
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._kept: deque[tuple[int, str, bytes]] = deque()  # number, name, JSON
+        self._kept: deque[_Entry] = deque()
+        self._gone = 0  # the number of the latest event that was let go of
         self._bytes = 0
         self._last = 0
         self._lock = threading.Lock()
@@ -42,11 +50,15 @@ class Journal:
         """Keep an event, and let go of the oldest ones where there is no room for them."""
         data = dumps({**_shown(event), "run_id": self._run_id})
         with self._lock:
+            if isinstance(event, CallFinished | CallFailed):
+                self._forget_pieces(event.span_id)
             self._last += 1
-            self._kept.append((self._last, type(event).__name__, data))
+            self._kept.append(_Entry(self._last, type(event), event.span_id, data))
             self._bytes += len(data)
             while len(self._kept) > self._most or (self._bytes > _MOST_BYTES and len(self._kept) > 1):
-                self._bytes -= len(self._kept.popleft()[2])
+                oldest = self._kept.popleft()
+                self._bytes -= len(oldest.data)
+                self._gone = oldest.number
         self._wake()
 
     def end(self) -> None:
@@ -63,17 +75,27 @@ class Journal:
             changed = self._changed  # before looking: what is written from now on sets this one
             with self._lock:
                 over = self._over
-                new = [entry for entry in self._kept if entry[0] > after]
-                missed = (new[0][0] if new else self._last + 1) - after - 1
+                new = [entry for entry in self._kept if entry.number > after]
+                missed = self._gone - after
             if missed > 0:
                 yield b"event: EventsMissed\ndata: " + dumps({"event": "EventsMissed", "count": missed}) + b"\n\n"
-            for number, name, data in new:
-                yield f"id: {number}\nevent: {name}\ndata: ".encode() + data + b"\n\n"
-                after = number
+                after = self._gone
+            for entry in new:
+                yield f"id: {entry.number}\nevent: {entry.kind.__name__}\ndata: ".encode() + entry.data + b"\n\n"
+                after = entry.number
             if over and not new:
                 return
             if not new:
                 await changed.wait()
+
+    def _forget_pieces(self, span_id: str | None) -> None:
+        """Let go of the pieces of an answer that is now there as a whole."""
+        pieces = [entry for entry in self._kept if entry.kind is ModelDelta and entry.span_id == span_id]
+        if pieces:
+            self._bytes -= sum(len(entry.data) for entry in pieces)
+            self._kept = deque(
+                entry for entry in self._kept if not (entry.kind is ModelDelta and entry.span_id == span_id)
+            )
 
     def _wake(self) -> None:
         """Wake the readers, from whatever thread."""

@@ -138,7 +138,11 @@ class Runs:
 
     async def _result(self, run: Run, crew: Crew, inputs: Mapping[str, Any]) -> CrewOutput:
         if self._database is None:
-            return await crew.akickoff(inputs, on_event=run.hear)
+            # A stream, so that models answer in pieces; heard as it happens, since a run that is cancelled is read no more.
+            async with crew.astream(inputs, on_event=run.hear) as events:
+                async for _ in events:
+                    pass
+            return events.result
         return await crew.akickoff(
             inputs, on_event=run.hear, durable=self._database, run_id=durable_id(run.owner, run.id)
         )
