@@ -167,3 +167,38 @@ def test_our_call_sees_who_asks() -> None:
     asked = Own(lambda messages, tools: "Sunglasses.")
     assert crew_on(as_crewai_llm(asked)).kickoff().raw == "Sunglasses."
     assert asked.requests[0].extras["from_agent"].role == "Guide"
+
+
+def test_a_hierarchical_crew(behind: Behind) -> None:
+    work = {"task": "Look it up", "context": "", "coworker": "Guide"}
+    manager, asked = behind(ToolCalls([("delegate_work_to_coworker", work)]), "Sunglasses.")
+    agent = crewai.Agent(role="Guide", goal="Help", backstory="Kind.", llm=as_crewai_llm(ScriptedLLM(["It is sunny."])))
+    task = crewai.Task(description="What to pack for Oslo?", expected_output="A word")
+    process = crewai.Process.hierarchical
+    crew = crewai.Crew(agents=[agent], tasks=[task], process=process, manager_llm=as_crewai_llm(manager))
+    assert crew.kickoff().raw == "Sunglasses."
+    assert "It is sunny." in str(asked.requests[1].json["messages"][-1])
+
+
+def test_many_inputs() -> None:
+    llm = FunctionLLM(lambda messages, tools: "Sunglasses.")
+    crew = crew_on(as_crewai_llm(llm))
+    assert [output.raw for output in crew.kickoff_for_each(inputs=[{}, {}])] == ["Sunglasses."] * 2
+    assert [output.raw for output in asyncio.run(crew.kickoff_for_each_async(inputs=[{}, {}]))] == ["Sunglasses."] * 2
+    assert len(llm.requests) == 4
+
+
+def test_a_guardrail_in_words(behind: Behind) -> None:
+    llm, endpoint = behind("Sunglasses.", '{"valid": true, "feedback": null}')
+    assert crew_on(as_crewai_llm(llm), guardrail="It is one word.").kickoff().raw == "Sunglasses."
+    assert len(endpoint.requests) == 2
+
+
+def test_a_crew_that_streams(behind: Behind) -> None:
+    llm, _ = behind("Row, row, row your boat")
+    crew = crew_on(as_crewai_llm(llm))
+    crew.stream = True
+    output = crew.kickoff()
+    pieces = [chunk.content for chunk in output]
+    assert "".join(pieces) == output.result.raw == "Row, row, row your boat"
+    assert len(pieces) > 1
