@@ -24,6 +24,7 @@ DERIVED = {"Agent", "Crew", "LLM", "Task"}  # Oarlock's with what scripts for Cr
 PATHS = {
     "crewai": ["Agent", "BaseLLM", "Crew", "CrewOutput", "LLM", "Process", "Task", "TaskOutput"],
     "crewai.agent": ["Agent"],
+    "crewai.agent.core": ["Agent"],
     "crewai.crew": ["Crew"],
     "crewai.crews": ["CrewOutput"],
     "crewai.crews.crew_output": ["CrewOutput"],
@@ -114,6 +115,13 @@ def test_paths(module: str, names: None) -> None:
     assert found is sys.modules[f"oarlock.compat.{module}"]
 
 
+@pytest.mark.parametrize("module", ["decorators", "dispatch", "llm_hooks", "tool_hooks"])
+def test_the_modules_of_hooks_have_what_the_package_has(module: str, names: None) -> None:
+    found = importlib.import_module(f"crewai.hooks.{module}")
+    for name in found.__all__:
+        assert getattr(found, name) is getattr(hooks, {"clear_all": "clear_all_hooks"}.get(name, name))
+
+
 @pytest.mark.parametrize("module", ELSEWHERE)
 def test_paths_of_what_is_no_root_name(module: str, names: None) -> None:
     found = importlib.import_module(module)
@@ -126,6 +134,7 @@ def test_every_module_is_listed_here() -> None:
     folder = Path(oarlock.__file__).parent / "compat" / "crewai"
     files = {file.relative_to(folder.parent).with_suffix("") for file in folder.rglob("*.py")}
     modules = {".".join(file.parts).removesuffix(".__init__") for file in files}
+    of_hooks = {f"crewai.hooks.{name}" for name in ("decorators", "dispatch", "llm_hooks", "tool_hooks")}
     empty = {
         "crewai.agents",
         "crewai.agents.agent_builder",
@@ -135,7 +144,7 @@ def test_every_module_is_listed_here() -> None:
         "crewai.utilities",
         "crewai.utilities.exceptions",
     }
-    assert modules == {*PATHS, *ELSEWHERE, *empty}
+    assert modules == {*PATHS, *ELSEWHERE, *empty, *of_hooks}
 
 
 def test_import_statements(names: None) -> None:
