@@ -57,23 +57,19 @@ async def run_crew(
     resumable: Resumable | None = None,
 ) -> CrewOutput:
     """Run a crew's tasks: one after the other, and side by side where they are asynchronous."""
-    given, budgets = _checked_inputs(inputs), dict[int, "Budget"]()
-    assignments = [crew.assignment(task, given, budgets) for task in crew.tasks]
-    run = _Run(runtime=runtime, crew=crew, order=Order(crew.tasks), assignments=assignments)
+    given = _checked_inputs(inputs)
+    run = _Run(runtime=runtime, crew=crew, order=Order(crew.tasks), assignments=_assignments(crew, given))
     run_id, started = runtime.new_id() if resumable is None else resumable.run_id, runtime.now()
     user = current_call().user if user is None else user
     log = _log_of(crew)
     watcher = log.beside(listener(crew.verbose, _loud_roles(crew, given), on_event))
-    place = {"run_id": run_id, "task_id": None, "span_id": run_id, "parent_id": current_call().span_id}
+    place: dict[str, Any] = {"run_id": run_id, "task_id": None, "span_id": run_id, "parent_id": current_call().span_id}
     clock = runtime.time
     if resumable is not None:
         watcher, clock = resumable.watch(watcher), resumable.clock
-    with (
-        log,
-        scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place),
-        within(crew.budget and crew.budget.fresh()),
-    ):
-        tell(RunStarted, tasks=len(assignments), crew=crew.name)
+    place |= within(crew.budget and crew.budget.fresh())
+    with log, scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place):
+        tell(RunStarted, tasks=len(run.assignments), crew=crew.name)
         try:
             await run.whole()
         except BaseException as error:
@@ -82,6 +78,11 @@ async def run_crew(
         result = run.result(run_id)
         tell(RunFinished, seconds=runtime.now() - started, usage=result.usage_metrics, answer=result.raw)
     return result
+
+
+def _assignments(crew: Crew, inputs: Mapping[str, Any]) -> list[Assignment]:
+    budgets: dict[int, Budget] = {}
+    return [crew.assignment(task, inputs, budgets) for task in crew.tasks]
 
 
 def _log_of(crew: Crew) -> RunLog | NoLog:
@@ -142,12 +143,15 @@ class _Run:
         if condition is not None and not await self._is_met(condition, position):
             self.outputs[position] = _skipped(assignment, position + 1)
             return
-        seen = [self.outputs[earlier] for earlier in self.order.seen_by(position)]
-        context = joined(output.raw for output in seen if not output.skipped)
-        output = await execute(self.runtime, assignment, context, position + 1)
+        output = await execute(self.runtime, assignment, self._context(position), position + 1)
         self.outputs[position] = output
         if self.crew.task_callback:
             await notify(self.runtime, f"{position + 1}:told", self.crew.task_callback, output)
+
+    def _context(self, position: int) -> str:
+        """Return the answers that a task sees."""
+        seen = [self.outputs[earlier] for earlier in self.order.seen_by(position)]
+        return joined(output.raw for output in seen if not output.skipped)
 
     async def _is_met(self, condition: Callable[..., object], position: int) -> bool:
         said = await consult(self.runtime, f"{position + 1}:condition", condition, self.outputs[position - 1])

@@ -177,7 +177,8 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
     task = assignment.task
     here = current_call()
     place = {"task_id": (task_id := f"{here.run_id}:{number}"), "span_id": task_id, "parent_id": here.span_id}
-    with scope(task=task.name, agent=assignment.role, tool_rules=assignment.rules, **place), within(assignment.budget):
+    place |= within(assignment.budget)
+    with scope(task=task.name, agent=assignment.role, tool_rules=assignment.rules, **place):
         tell(TaskStarted, number=number, description=assignment.description)
         started = runtime.now()
         work = _work(runtime, assignment, context, str(number))
@@ -210,7 +211,7 @@ async def execute_piece(runtime: Runtime, assignment: Assignment, context: str, 
         context: what to know beforehand.
         key: tells this piece from all other work of the run.
     """
-    with scope(agent=assignment.role, tool_rules=assignment.rules), within(assignment.budget):
+    with scope(agent=assignment.role, tool_rules=assignment.rules, **within(assignment.budget)):
         work = _work(runtime, assignment, context, key)
         try:
             with _time_limit(runtime, assignment.agent):
@@ -289,6 +290,6 @@ def _time_limit(runtime: Runtime, agent: Agent) -> AbstractContextManager[object
     return _NO_LIMIT if agent.max_execution_time is None else TimeLimit(runtime, agent)
 
 
-def within(budget: Budget | None) -> AbstractContextManager[object]:
-    """Return the budget to work in, if there is one."""
-    return _NO_LIMIT if budget is None else budget
+def within(budget: Budget | None) -> dict[str, Any]:
+    """Return the facts of a scope in which model calls count against this budget, if there is one."""
+    return {} if budget is None else {"budgets": (*current_call().budgets, budget)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,19 +112,21 @@ class Work:
             deadline=here.deadline,
             available_functions=functions,
             extras=self.extras,
+            idempotency_key=self._call_key(),
         )
-        ask = self.answered if here.listener is None else functools.partial(ask_in_view, self)
         shortened = False
         while True:
             try:
-                return await ask(request, instead)
+                if here.listener is None:
+                    return await self.answered(request, instead)
+                return await ask_in_view(self, request, instead)
             except OarlockError as error:
                 mended = await self._mended(request, error, shortened=shortened)
                 if mended is None:
                     raise
             shortened = shortened or mended.messages is not request.messages
-            request = mended
             self.calls += 1
+            request = mended.replace(idempotency_key=self._call_key())
 
     def asked(self, tools: Sequence[ToolSchema]) -> BaseLLM:
         """Return whom to ask in a turn with these tools."""
@@ -148,23 +150,30 @@ class Work:
         self.json_schema = None
         return request.replace(json_schema=None)
 
-    async def answered(self, request: Request, instead: Reply | None) -> Reply:
+    def answered(self, request: Request, instead: Reply | None) -> Awaitable[Reply]:
         """Return the answer to a request, or what a hook gave in its place, as the hooks after it leave it."""
+        return self.send(request) if self.hooks is None else self._hooked(self.hooks, request, instead)
+
+    async def _hooked(self, hooks: HooksAtWork, request: Request, instead: Reply | None) -> Reply:
         reply = await self.send(request) if instead is None else instead
-        llm, tools = self.asked(request.tools), request.tools
-        return reply if self.hooks is None else await self.hooks.after_llm(self, llm, tools, reply)
+        return await hooks.after_llm(self, self.asked(request.tools), request.tools, reply)
 
     async def send(self, request: Request) -> Reply:
         """Ask the model, as one step of the run."""
-        run_id = current_call().run_id
-        key = None if run_id is None else f"{run_id}:{self.key}:{self.calls}"
         llm = self.asked(request.tools)
-        job = functools.partial(llm.handle_request, self.runtime, request.replace(idempotency_key=key))
-        reply = with_usage(await self.runtime.step("model", llm.model, job, key or ""), request)
+        job = functools.partial(llm.handle_request, self.runtime, request)
+        step = self.runtime.step("model", llm.model, job, request.idempotency_key or "")
+        del job  # it has begun; thousands of runs may wait here
+        reply = with_usage(await step, request)
         self.usage += reply.usage
         if self.window is not None:
             self.window.learn(request, reply)
         return reply
+
+    def _call_key(self) -> str | None:
+        """Return the idempotency key of a model call, in a run: the same whenever this run is driven again."""
+        run_id = current_call().run_id
+        return None if run_id is None else f"{run_id}:{self.key}:{self.calls}"
 
     def tool_key(self, number: int) -> str:
         """Return the idempotency key of a tool call of this turn: the same whenever this run is driven again."""

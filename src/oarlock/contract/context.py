@@ -91,6 +91,7 @@ class scope:  # noqa: N801  used like a function
 
     def __enter__(self) -> CurrentCall:
         call = _replaced(_current.get(), self._facts)
+        del self._facts  # they are in the call now; thousands of runs may wait in their scopes
         self._token = _current.set(call)
         return call
 

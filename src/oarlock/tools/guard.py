@@ -27,9 +27,9 @@ class GuardedFunctions(dict[str, Function]):
     __slots__ = ("_missed",)
 
     def __init__(self, tools: Mapping[str, BaseTool], limit: int, hooks: ToolHooks | None = None) -> None:
-        called = _limited(limit, "The model's own code ran tools {} times within one model call without an answer.")
+        called = _Limit(limit, "The model's own code ran tools {} times within one model call without an answer.")
         super().__init__({name: _function(tool, called, hooks) for name, tool in tools.items()})
-        self._missed = _limited(limit, "The model asked {} times within one model call for tools that do not exist.")
+        self._missed = _Limit(limit, "The model asked {} times within one model call for tools that do not exist.")
 
     def __contains__(self, name: object) -> bool:
         there = super().__contains__(name)
@@ -134,15 +134,19 @@ def _function(tool: BaseTool, called: Callable[[], None], hooks: ToolHooks | Non
     return function
 
 
-def _limited(limit: int, sentence: str) -> Callable[[], None]:
-    """Return a function that raises when it is called more often than that."""
-    numbers = itertools.count(1)  # counts right in threads too
+class _Limit:
+    """Raises when it is called more often than that."""
 
-    def count() -> None:
-        if next(numbers) > limit:
-            raise StepsExhaustedError(sentence.format(limit))
+    __slots__ = ("_limit", "_numbers", "_sentence")
 
-    return count
+    def __init__(self, limit: int, sentence: str) -> None:
+        self._limit = limit
+        self._sentence = sentence
+        self._numbers = itertools.count(1)  # counts right in threads too
+
+    def __call__(self) -> None:
+        if next(self._numbers) > self._limit:
+            raise StepsExhaustedError(self._sentence.format(self._limit))
 
 
 def _run(tool: BaseTool, hooks: ToolHooks | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolAnswer:
