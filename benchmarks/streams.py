@@ -1,8 +1,9 @@
-"""CPU microseconds of one streamed token through `llm.stream`, against a bare client in the same run."""
+"""CPU microseconds of one streamed token through `llm.stream` and `crew.stream`, against a bare client in the same run."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -42,6 +43,25 @@ def oarlock_case(llm: Any, tokens: int) -> Callable[[], int]:
     return run
 
 
+def crew_cases(llm: Any, tokens: int) -> dict[str, Callable[[], int]]:
+    """Read a crew of one agent with one task, in both colours: each token is an event."""
+    from oarlock import Agent, Crew, Task
+    from oarlock.events import ModelDelta
+
+    agent = Agent(role="Clerk", goal="Answer correctly", backstory="You count.", llm=llm)
+    crew = Crew(tasks=[Task(description=PROMPT, expected_output="One sentence", agent=agent)])
+
+    def blocking() -> int:
+        assert sum(isinstance(event, ModelDelta) for event in crew.stream()) == tokens
+        return tokens
+
+    async def awaited() -> int:
+        assert sum([isinstance(event, ModelDelta) async for event in crew.astream()]) == tokens
+        return tokens
+
+    return {"oarlock crew.stream": blocking, "oarlock crew.astream": lambda: asyncio.run(awaited())}
+
+
 def cases_for(url: str, client: SyncClient, options: argparse.Namespace) -> dict[str, Callable[[], int]]:
     cases = {"bare pyreqwest": bare_case(client, url, options.tokens)}
     if not options.bare:
@@ -50,6 +70,7 @@ def cases_for(url: str, client: SyncClient, options: argparse.Namespace) -> dict
 
         llm = ChatLLM(model="m", base_url=url, auth=ApiKey("k"))
         cases["oarlock llm.stream"] = oarlock_case(llm, options.tokens)
+        cases |= crew_cases(llm, options.tokens)
     return cases
 
 

@@ -61,10 +61,12 @@ def read_run_async(core: Core[R], on_event: Listener | None = None) -> AsyncRunS
 def _reading(inner: Runtime, core: Core[R], on_event: Listener | None) -> Callable[[], Coroutine[Any, Any, R]]:
     runtime = ReadRuntime[Event](inner, lambda count: EventsMissed(count=count))
 
-    def told(event: Event) -> None:
+    def both(event: Event) -> None:
         runtime.tell(event)
         if on_event is not None:
             on_event(event)
+
+    told = runtime.tell if on_event is None else both
 
     async def whole() -> R:
         try:

@@ -68,14 +68,15 @@ class ReadRuntime(Generic[T]):
 
     def tell(self, item: T) -> None:
         """Keep an item for the reader. Any thread may call this; it never waits."""
-        with self._lock:
-            if len(self._items) >= _MOST:
+        if len(self._items) >= _MOST:
+            with self._lock:
                 self._lost += 1
-                return
-            self._items.append(item)
-            bell, self._bell = self._bell, None
-        if bell is not None:
-            bell.set_result(None)
+            return
+        if self._left:
+            return
+        self._items.append(item)
+        if self._bell is not None:  # looked at after the item was added: the run looks at both the other way round
+            self._ring()
 
     async def give_way(self) -> None:
         """Let the reader have what was told so far; return once they want more.
@@ -85,8 +86,14 @@ class ReadRuntime(Generic[T]):
         """
         if _beside.get() is self:
             await self._fall_in()
-        elif self._items:
-            await self._hand_over_all()
+            return
+        while self._items and not self._left:
+            item = self._take()
+            try:
+                await hand_over(item)
+            except BaseException:
+                self._leave()
+                raise
 
     async def sleep(self, seconds: float) -> None:
         await self.give_way()
@@ -132,7 +139,7 @@ class ReadRuntime(Generic[T]):
         try:
             while True:
                 over = await self._news(started)
-                await self._hand_over_all()
+                await self.give_way()
                 if over:
                     return [one.result() for one in started]
         except GeneratorExit:  # the stream was dropped: nothing may be awaited any more
@@ -149,40 +156,28 @@ class ReadRuntime(Generic[T]):
 
     async def _news(self, started: list[Started[Any]]) -> bool:
         """Wait until there is something to hand over, or all jobs are over; return whether they are."""
-        with self._lock:
-            over = all(one.done() for one in started)
-            if over or self._items:
-                return over
-            self._bell = bell = Promise[None]()
+        self._bell = bell = Promise[None]()
+        over = all(one.done() for one in started)
+        if over or self._items:
+            self._bell = None
+            return over
         await self._inner.wait(bell)
         return False
 
-    def _ring(self, _: object) -> None:
+    def _ring(self, _: object = None) -> None:
         with self._lock:
             bell, self._bell = self._bell, None
         if bell is not None:
             bell.set_result(None)
 
-    async def _hand_over_all(self) -> None:
-        while self._items and not self._left:
-            item = self._take()
-            try:
-                await hand_over(item)
-            except BaseException:
-                self._leave()
-                raise
-
     def _take(self) -> T:
-        with self._lock:
-            item = self._items.popleft()
-            if not self._items and self._lost:
-                self._items.append(self._missed(self._lost))
-                self._lost = 0
-            woken = self._held_up if len(self._items) <= _ENOUGH // 2 else []
-            if woken:
-                self._held_up = []
-        for turn in woken:
-            turn.set_result(None)
+        item = self._items.popleft()
+        if self._lost and not self._items:
+            with self._lock:
+                lost, self._lost = self._lost, 0
+            self._items.append(self._missed(lost))
+        if self._held_up and len(self._items) <= _ENOUGH // 2:
+            self._wake()
         return item
 
     async def _fall_in(self) -> None:
@@ -195,13 +190,20 @@ class ReadRuntime(Generic[T]):
                     return
                 turn = Promise[None]()
                 self._held_up.append(turn)
+            if (
+                len(self._items) <= _ENOUGH // 2
+            ):  # looked at after it stands in line: whoever takes looks the other way round
+                self._wake()
             await self._inner.wait(turn)
 
     def _leave(self) -> None:
         """Hand over nothing more, and end the jobs that wait for the reader."""
         with self._lock:
             self._left = True
-            self._items.clear()
+        self._wake()
+
+    def _wake(self) -> None:
+        with self._lock:
             woken, self._held_up = self._held_up, []
         for turn in woken:
             turn.set_result(None)
