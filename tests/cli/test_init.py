@@ -57,6 +57,24 @@ class TestInit:
         done = run("oarlock", "init", "my-crew", cwd=tmp_path, UV_RUN_RECURSION_DEPTH=depth)
         assert f"then {begins} crew.yaml" in done.stdout
 
+    @pytest.mark.parametrize(
+        ("llm", "key", "said"),
+        [
+            (
+                "openai/gpt-4o",
+                "",
+                "Before it can run: The model in `crew.yaml` needs a key: set the environment variable",
+            ),
+            ("openai/gpt-4o", "sk-x", ""),
+            ("ollama/llama3.2", "", ""),
+            ("local/", "", ""),
+            ("local/nowhere.gguf", "", "there is no file nowhere.gguf"),
+        ],
+    )
+    def test_what_has_to_be_done_first_is_said(self, llm: str, key: str, said: str, tmp_path: Path) -> None:
+        done = run("oarlock", "init", "my-crew", "--llm", llm, cwd=tmp_path, OPENAI_API_KEY=key)
+        assert (said in done.stdout) if said else ("Before it can run" not in done.stdout)
+
     def test_it_runs_with_another_llm(self, tmp_path: Path) -> None:
         create_project(tmp_path, "openai/gpt-4o")
         with LoopbackEndpoint(["facts", "the summary"]) as endpoint:

@@ -97,12 +97,14 @@ def init(
     llm: Annotated[str, typer.Option(metavar="PROVIDER/MODEL", help="Its LLM; local/: in process.")] = "local/",
 ) -> None:
     """Write a small crew with a tool and a test into a new folder; what is there is never overwritten."""
-    from oarlock.cli.init import create_project
+    from oarlock.cli.init import create_project, still_needed
 
     for path in create_project(folder, llm):
         typer.echo(path)
     uv = "uv run " if os.environ.get("UV_RUN_RECURSION_DEPTH") else ""  # how this command was called
     typer.echo(f"Now: cd {folder}, then `{uv}oarlock run crew.yaml --input topic=tides` or `{uv}python -m pytest`.")
+    if needed := still_needed(llm):
+        typer.echo(f"Before it can run: {needed}")
 
 
 @app.command()

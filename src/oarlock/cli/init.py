@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,7 @@ from oarlock.contract.errors import ConfigurationError
 from oarlock.llms.llm import LLM
 from oarlock.llms.presets import LOCAL, PRESETS
 
-__all__ = ["create_project"]
+__all__ = ["create_project", "still_needed"]
 
 _LOCAL: Final = """\
 llm:
@@ -100,7 +101,7 @@ A crew of two agents that look into a topic.
 
 - `crew.yaml`: the agents, their tasks and their language model.
 - `crew_tools.py`: what the agents can do, as Python functions.
-- `test_crew.py`: a test with a model that answers by script.
+- `test_crew.py`: a test with a model that answers by script; it needs `pip install 'oarlock[testing]'`.
 
 {needs}
 """
@@ -133,6 +134,24 @@ def create_project(folder: Path, llm: str) -> list[Path]:
     except OSError as error:
         raise ConfigurationError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error
     return list(files)
+
+
+def still_needed(llm: str) -> str:
+    """Return what the crew needs before it can run here, in a sentence or two; nothing if it can run at once.
+
+    Args:
+        llm: as for `create_project`.
+    """
+    provider, _, model = llm.partition("/")
+    if provider == LOCAL:
+        try:
+            LLM(llm)
+        except ConfigurationError as error:
+            return str(error)
+        return ""
+    preset = PRESETS[provider]
+    has_key = any(os.environ.get(variable) for variable in preset.key_variables)
+    return _needs(provider, model) if preset.needs_key and not has_key else ""
 
 
 def _texts(folder: Path, llm: str) -> dict[str, str]:
