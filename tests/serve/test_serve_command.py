@@ -38,6 +38,19 @@ nothing = 5
 agent = Agent(role="Poet", goal="Rhyme", backstory="Old", llm=llm)
 crew = Crew(agents=[agent], tasks=[Task(description="A line", agent=agent)])
 
+def tell(messages, tools):
+    first = "On boats" in messages[-1]["content"]
+    with Path("calls").open("a") as calls:
+        calls.write("1 " if first else "2 ")
+    if not first and not Path("open").exists():
+        print("halted", flush=True)
+        Path("gate").read_text()
+    return "The first answer" if first else "The second answer"
+
+teller = Agent(role="Poet", goal="Rhyme", backstory="Old", llm=FunctionLLM(tell))
+told = [Task(name="one", description="On {topic}", agent=teller), Task(name="two", description="More", agent=teller)]
+tellers = Crew(name="tellers", agents=[teller], tasks=told)
+
 def make():
     return FunctionLLM(answer, model="made")
 """
@@ -72,7 +85,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[str], line: str) -> None:
         self.process = process
         self.line = line
-        (self.url,) = re.findall(r"https?://[^/ ]+", line)
+        (self.url,) = re.findall(r"https?://[\d.]+:\d+", line)
 
     def ended(self) -> tuple[int, str]:
         _, errors = self.process.communicate(timeout=60)
@@ -128,6 +141,25 @@ def test_what_runs_may_end(module: str, folder: Path, number: signal.Signals):
         code, log = server.ended()
     assert code == 0
     assert "Traceback" not in log
+
+
+def test_a_recorded_run_that_was_cut_off_goes_on_with_the_next_server(module: str, folder: Path):
+    os.mkfifo(folder / "gate")
+    arguments = (f"poem={module}:tellers", "--database", "sqlite:///runs.db", "--drain", "0")
+    asked = {"inputs": {"topic": "boats"}, "run_id": "r-1"}
+    with running(*arguments) as server:
+        assert httpx2.post(f"{server.url}/crews/poem/runs", json=asked).status_code == 202
+        assert server.process.stdout is not None
+        while server.process.stdout.readline() != "halted\n":
+            pass
+        server.process.send_signal(signal.SIGTERM)
+        assert server.ended()[0] == 0
+    (folder / "open").touch()
+    with running(*arguments) as server:
+        assert httpx2.post(f"{server.url}/crews/poem/runs", json=asked).status_code == 202
+        done = httpx2.get(f"{server.url}/runs/r-1?wait=60", timeout=90).json()
+    assert (done["status"], done["result"]["answer"]) == ("finished", "The second answer")
+    assert (folder / "calls").read_text().split() == ["1", "2", "2"], "the first answer is not paid for twice"
 
 
 def test_tls(module: str, folder: Path):

@@ -92,7 +92,7 @@ class RunsApi:
     async def cancel(self, http: HttpRequest) -> Response:
         """Answer `POST /runs/{run}/cancel`."""
         run = self._run(http)
-        self._runs.cancel(run)
+        await self._runs.cancel(run)
         return JsonAnswer(run.whole(), 202)
 
     def _run(self, http: HttpRequest) -> Run:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any
 
-from oarlock.contract.errors import LLMError, OarlockError
+from oarlock.contract.errors import LLMError, OarlockError, RunCancelledError
 from oarlock.contract.secret import scrub
 from oarlock.serve.errors import api_error
 
@@ -22,7 +22,7 @@ def failure(error: BaseException) -> dict[str, Any]:
         {'type': 'GuardrailError', 'code': 'guardrail', 'message': 'The answer is too long.'}
     """
     kind = type(error).__name__
-    if isinstance(error, asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError | RunCancelledError):
         return {"type": "Cancelled", "code": "cancelled", "message": "The run was cancelled."}
     if isinstance(error, LLMError) or not isinstance(error, OarlockError):
         told = api_error(error if isinstance(error, Exception) else RuntimeError())

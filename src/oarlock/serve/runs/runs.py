@@ -8,12 +8,16 @@ import hashlib
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from oarlock.agents.crew import Crew
 from oarlock.agents.inputs import names_in
 from oarlock.agents.outputs import CrewOutput
 from oarlock.contract.context import scope
+from oarlock.contract.errors import RunError
+from oarlock.runtime import ThreadPool
+from oarlock.runtime.aio import ASYNC
 from oarlock.runtime.ambient import current_async
 from oarlock.serve.callers import Caller
 from oarlock.serve.errors import ApiError
@@ -28,6 +32,7 @@ __all__ = ["Runs", "needed_inputs"]
 
 _log = logging.getLogger("oarlock.serve")
 _LAST_SECONDS: Final = 2.0  # that a cancelled run has to clean up
+_THREADS: Final = ThreadPool(4, "oarlock-serve")
 _PLAIN: Final = re.compile(r"[\w.@-]{1,100}", re.ASCII)
 
 
@@ -94,10 +99,13 @@ class Runs:
         """Return the runs of a caller, the newest first."""
         return [run for run in reversed(self._runs.values()) if run.owner == caller.name]
 
-    def cancel(self, run: Run) -> None:
+    async def cancel(self, run: Run) -> None:
         """End a run; what ended already stays as it is."""
-        if run.work is not None:
-            run.work.cancel()
+        if run.ended is not None or run.work is None:
+            return
+        if self._database is not None:
+            await ASYNC.invoke(_cancel_recorded, None, durable_id(run.owner, run.id), self._database, pool=_THREADS)
+        run.work.cancel()
 
     def hang_up(self) -> None:
         """Let go of those who follow runs: the server is ending."""
@@ -171,6 +179,14 @@ def durable_id(owner: str, run_id: str) -> str:
     """
     name = owner if _PLAIN.fullmatch(owner) else hashlib.sha256(owner.encode()).hexdigest()
     return f"{name}:{run_id}"
+
+
+def _cancel_recorded(run_id: str, database: str) -> None:
+    """Let nobody go on with a recorded run."""
+    from oarlock.durable import RunHandle
+
+    with suppress(RunError):  # it has ended, or has not begun
+        RunHandle(run_id, database=database).cancel()
 
 
 def needed_inputs(crew: Crew) -> list[str]:
