@@ -388,6 +388,27 @@ def test_what_an_endpoint_refuses_is_shortened_once(
     check(llm.requests[3], 1000)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "request (1900 tokens) exceeds the available context size (1,024 tokens)",
+        "This model's maximum context length is 1024 tokens. However, you requested 1900 tokens (1800 in the messages)",
+        "prompt is too long: 1900 tokens > 1024 maximum",
+    ],
+)
+def test_what_the_endpoint_says_of_its_window_is_heeded(
+    run: Callable[..., str], llm_of: Callable[..., ScriptedLLM], said: str
+) -> None:
+    events: list[Event] = []
+    llm = llm_of({"number": 1}, {"number": 2}, ContextWindowExceededError(said), "done", window=100_000)
+    assert run(crew_of(llm), on_event=events.append) == "done"
+    (event,) = shortened(events)
+    assert (event.window, event.before, event.refused) == (1024, 1900, True)
+    assert event.after <= 0.85 * 1024
+    ratio = prompt_tokens(llm.requests[3]) / prompt_tokens(llm.requests[2])
+    assert ratio < 0.85 * 1024 / 1900 + 0.1
+
+
 def test_a_second_refusal_is_the_end(run: Callable[..., str], llm_of: Callable[..., ScriptedLLM]) -> None:
     llm = llm_of({"number": 1}, {"number": 2}, refusal(), refusal(), window=100_000)
     with pytest.raises(ContextWindowExceededError, match="maximum context length"):
@@ -505,3 +526,18 @@ def test_whatever_happens_it_fits_and_stays_consistent(script: list[Any], window
 
     llm = FunctionLLM(answer, supports_function_calling=True, context_window=window)
     assert crew_of(llm, tools=[give], max_iter=40).kickoff().raw == "done"
+
+
+@pytest.mark.model
+def test_a_real_model_that_counts_otherwise_is_given_what_fits() -> None:
+    """Its tokenizer makes more tokens of figures than we think: it refuses, says so, and answers the second time."""
+    from oarlock import LocalLLM
+
+    events: list[Event] = []
+    figures = " ".join(f"Boat {number} has {number * 3} oars;" for number in range(150))
+    with LocalLLM(temperature=0, max_tokens=8, context_window=512, on_length="return") as llm:
+        agent = agent_of(llm, tools=[])
+        first = Task(description="Say hello", agent=agent, guardrail=lambda output: (True, figures))
+        second = Task(description="THE TASK: what is the capital of France?", agent=agent)
+        assert Crew(agents=[agent], tasks=[first, second]).kickoff(on_event=events.append).raw
+    assert [event.refused for event in shortened(events)] == [False, True]

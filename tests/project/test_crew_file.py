@@ -268,3 +268,22 @@ def test_a_gguf_file_beside_it(folder: Path) -> None:
 
 def test_an_endpoint_keeps_its_class(folder: Path) -> None:
     assert type(llm_of(folder, "{model: m, base_url: 'http://127.0.0.1:9/v1'}")) is ChatLLM
+
+
+def test_hooks_and_what_else_is_code(folder: Path) -> None:
+    (folder / "my_hooks.py").write_text(
+        "seen = []\n"
+        "def watch(context):\n    seen.append(type(context).__name__)\n"
+        "def count(text):\n    return text.split()\n"
+        "def approve(request):\n    return True\n"
+    )
+    text = SMALL.replace(
+        "goal: Rhyme}",
+        "goal: Rhyme, before_llm_call: ['my_hooks:watch'], count_tokens: 'my_hooks:count', inject_date: true}",
+    )
+    text += "after_llm_call: ['my_hooks:watch']\non_approval: my_hooks:approve\n"
+    crew = load(folder, text, llm=ScriptedLLM(["Row, row."]))
+    crew.kickoff({"topic": "boats"})
+    assert sys.modules["my_hooks"].seen == ["LLMCallHookContext"] * 2
+    with pytest.raises(ConfigurationError, match=r"crew\.yaml, line 7: before_tool_call must be a list, such as"):
+        load(folder, f"{SMALL}before_tool_call: my_hooks:watch\n")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -133,10 +134,16 @@ class Window:
             if counted > size:  # more than what it once refused: that was counted badly
                 self._sizes[llm] = counted
 
-    async def shrink(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema]) -> bool:
+    async def shrink(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], error: Exception) -> bool:
         """Shorten what an endpoint refused as too long; return whether there was something to shorten."""
-        size = self._sizes[id(llm)] = max(1, min(self._sizes[id(llm)], self._counted))
-        return bool(await self._shorten(work, llm, tools, round(size * _REFUSED), why="refused"))
+        size, counted = _told_by(error)
+        if size and counted:  # it says what it has and what it was given
+            self._counted, limit = counted, size - _for_answer(llm, size)
+        else:
+            size = max(1, min(self._sizes[id(llm)], self._counted, size or self._counted))
+            limit = round(size * _REFUSED)
+        self._sizes[id(llm)] = size
+        return bool(await self._shorten(work, llm, tools, limit, why="refused"))
 
     # Counting.
 
@@ -348,6 +355,9 @@ class Window:
         )
 
 
+_NUMBERS: Final = re.compile(
+    r"(\d[\d,]{1,10})\s*(?:tokens|maximum)"
+)  # OpenAI, vLLM, llama.cpp; "210000 tokens > 200000 maximum"
 _NOTE: Final = "\n[... {count:,} characters left out, for the context window ...]\n"
 _NOTE_LENGTH: Final = len(_NOTE)
 
@@ -358,6 +368,22 @@ def _for_answer(llm: BaseLLM, size: int) -> int:
     if isinstance(most, int) and not isinstance(most, bool) and most > 0:
         return min(most, size // 2)
     return round(size * _ANSWER)
+
+
+def _told_by(error: Exception) -> tuple[int | None, int | None]:
+    """Return the window's size and the request's that an endpoint's refusal names.
+
+    Example:
+        >>> _told_by(ValueError("This model's maximum context length is 8,192 tokens; you requested 9000 tokens."))
+        (8192, 9000)
+        >>> _told_by(ValueError("maximum context length is 8192 tokens"))
+        (8192, None)
+    """
+    numbers = [int(number.replace(",", "")) for number in _NUMBERS.findall(str(error)[:1000])]
+    if not numbers:
+        return None, None
+    least, most = min(numbers), max(numbers)
+    return least, (most if most > least else None)
 
 
 def _last_turn(messages: Sequence[Message], fixed: int) -> int:

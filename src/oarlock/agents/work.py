@@ -141,7 +141,7 @@ class Work:
         """Return the request without what the endpoint does not take, `None` if that cannot be left out."""
         if isinstance(error, ContextWindowExceededError):
             llm = self.asked(request.tools)
-            if shortened or self.window is None or not await self.window.shrink(self, llm, request.tools):
+            if shortened or self.window is None or not await self.window.shrink(self, llm, request.tools, error):
                 return None
             return request.replace(messages=self._sent(llm))
         if request.json_schema is None or not (isinstance(error, BadRequestError) and refuses_schemas(error)):

@@ -27,6 +27,8 @@ T = TypeVar("T")
 CODE: Final = (
     "callback",
     "condition",
+    "count_tokens",
+    "on_approval",
     "on_human_input",
     "output_json",
     "output_pydantic",
@@ -37,7 +39,11 @@ CODE: Final = (
 """Arguments that are functions or classes."""
 MANY: Final = {
     "after_kickoff_callbacks": "callback",
+    "after_llm_call": "callback",
+    "after_tool_call": "callback",
     "before_kickoff_callbacks": "callback",
+    "before_llm_call": "callback",
+    "before_tool_call": "callback",
     "context": "task",
     "guardrails": "guardrail",
     "tools": "tool",
