@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from oarlock import (
+    LLM,
     AuthenticationError,
     BadRequestError,
     BaseLLM,
@@ -143,6 +144,13 @@ def test_limits_of_the_crew_around_hold() -> None:
         ask(llm, Request(messages=HI, stop=("END", "STOP")))
     (asked,) = llm.requests
     assert (asked.deadline, asked.stop, asked.idempotency_key) == (12345.0, ("END", "STOP"), "k")
+
+
+def test_an_llm_without_stop_words_is_cut() -> None:
+    with LoopbackEndpoint(["one END two"]) as endpoint:
+        llm = LLM("openai/gpt-5", base_url=endpoint.url, api_key="k")
+        assert ask(llm, Request(messages=HI, stop=("END",))).text == "one "
+        assert "stop" not in endpoint.requests[0].json
 
 
 def test_budgets_around_hold() -> None:

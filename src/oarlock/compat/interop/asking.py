@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 from collections.abc import Sequence
 
 from oarlock.agents.prompts import SCHEMA
+from oarlock.contract.answers import cut_at_stop
 from oarlock.contract.context import current_call
 from oarlock.contract.endings import refuses_schemas
 from oarlock.contract.errors import BadRequestError, ConfigurationError
@@ -81,17 +83,24 @@ async def _answer(runtime: Runtime, llm: BaseLLM, request: Request) -> Reply:
             _log.debug("%r takes no %r, and is asked without.", llm, name)
     schema = request.json_schema
     if schema is None:
-        return with_usage(await llm.handle_request(runtime, request), request)
+        return _finished(await llm.handle_request(runtime, request), llm, request)
     # In the prompt in any case: few endpoints show the model the schema that they bind its answer to.
     text = SCHEMA.format(schema=json.dumps(schema, ensure_ascii=False))
     request = request.replace(messages=_with_text(request.messages, text), json_schema=None)
     if llm.supports_json_schema():
         try:
-            return with_usage(await llm.handle_request(runtime, request.replace(json_schema=schema)), request)
+            return _finished(await llm.handle_request(runtime, request.replace(json_schema=schema)), llm, request)
         except BadRequestError as error:
             if not refuses_schemas(error):
                 raise
-    return with_usage(await llm.handle_request(runtime, request), request)
+    return _finished(await llm.handle_request(runtime, request), llm, request)
+
+
+def _finished(reply: Reply, llm: BaseLLM, request: Request) -> Reply:
+    """Return the reply with a usage, and cut at its stop words if its LLM does not know them."""
+    if request.stop and not llm.supports_stop_words():
+        reply = dataclasses.replace(reply, text=cut_at_stop(reply.text, request.stop))
+    return with_usage(reply, request)
 
 
 def _with_text(messages: Sequence[Message], text: str) -> list[Message]:
