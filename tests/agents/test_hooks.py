@@ -13,7 +13,7 @@ import pytest
 
 from oarlock import Agent, BaseLLM, ConfigurationError, Crew, Process, Reply, Task, ToolCall, ToolError, Usage, tool
 from oarlock.agents import Hooks, LLMCallHookContext, ToolCallHookContext
-from oarlock.contract.events import CacheHit, CallFinished, Event, ToolFinished, ToolStarted
+from oarlock.contract.events import CacheHit, CallFinished, Event, ModelDelta, ToolFinished, ToolStarted
 from oarlock.errors import CallVetoedError
 from oarlock.testing import ScriptedLLM, VirtualRuntime
 
@@ -552,3 +552,29 @@ def test_contexts_show_no_texts() -> None:
     crew.kickoff()
     assert shown[0].startswith("LLMCallHookContext(agent=")
     assert "424242" not in "".join(shown)
+
+
+def pieces_of(crew: Crew, colour: str) -> list[str]:
+    async def read() -> list[Event]:
+        return [event async for event in crew.astream()]
+
+    events = asyncio.run(read()) if colour == "async" else list(crew.stream())
+    return [event.text for event in events if isinstance(event, ModelDelta)]
+
+
+@pytest.mark.parametrize("colour", ["blocking", "async"])
+class TestStreams:
+    def test_what_a_hook_may_change_is_handed_over_when_it_has(self, colour: str) -> None:
+        llm = ScriptedLLM(["The password is hunter2 today", "Nothing secret here"])
+        crew = crew_of(llm, after_llm_call=lambda context: context.response.replace("hunter2", "***"), tools=[])
+        assert pieces_of(crew, colour) == ["The password is *** today"]
+
+    def test_hooks_that_change_no_answer_hold_nothing_up(self, colour: str) -> None:
+        crew = crew_of(ScriptedLLM(["one two three"]), before_llm_call=lambda context: None, tools=[])
+        assert pieces_of(crew, colour) == ["one ", "two ", "three"]
+
+    def test_an_answer_of_a_hook_is_one_piece(self, colour: str) -> None:
+        answers = iter([[call_of("add", a=1, b=2).as_message()], "It is 3"])
+        llm = ScriptedLLM([], supports_function_calling=True)
+        crew = crew_of(llm, before_llm_call=lambda context: next(answers))
+        assert pieces_of(crew, colour) == ["", "It is 3"]

@@ -203,6 +203,11 @@ class HooksAtWork:
     agent: Agent
     task: Task
 
+    @property
+    def change_answers(self) -> bool:
+        """Whether hooks may change what a model answers."""
+        return bool(self.hooks.after_llm_call)
+
     async def before_llm(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema]) -> Reply | None:
         """Return the answer that hooks give in place of the model, if they do.
 

@@ -35,14 +35,17 @@ async def ask_in_view(work: Work, request: Request, instead: Reply | None) -> Re
     here, model, tally = current_call(), work.asked(request.tools).model, _Tally()
     # As sure to be the same when the run is driven again as the keys of tools.
     with scope(span_id=f"{here.run_id}:{work.key}:{work.calls}", parent_id=here.span_id):
-        request = request.replace(observers=(*request.observers, tally), deltas=_pieces(work))
+        pieces = _pieces(work)
+        # What a hook gives, or may still change, is handed over in one piece at the end.
+        held = None if instead is None and (work.hooks is None or not work.hooks.change_answers) else pieces
+        request = request.replace(observers=(*request.observers, tally), deltas=pieces if held is None else None)
         tell(
             CallStarted,
             model=model,
             messages=len(request.messages),
             number=work.calls,
             tools=len(request.tools),
-            streams=request.deltas is not None,
+            streams=pieces is not None,
             purpose=work.purpose,
             request=request,
         )
@@ -51,6 +54,8 @@ async def ask_in_view(work: Work, request: Request, instead: Reply | None) -> Re
             if instead is not None:
                 tell(CacheHit, model=model, saved=Usage())
             reply = await work.answered(request, instead)
+            if held is not None:
+                await held.put_whole(reply)
         except OarlockError as error:
             tell(CallFailed, model=model, seconds=work.runtime.now() - started, error=error, **tally.figures())
             raise
@@ -95,6 +100,12 @@ class _Pieces(DeltaSink):
             if value is not None:
                 self._listener(PartialOutput(value=value, attempt=self.attempt))
         await self._runtime.give_way()
+
+    async def put_whole(self, reply: Reply) -> None:
+        """Tell of an answer in one piece, and of each tool call in another."""
+        await self.put(Delta(reply.text))
+        for call in reply.tool_calls:
+            await self.put(Delta(tool_call=call))
 
 
 _with = replacer(ModelDelta)
