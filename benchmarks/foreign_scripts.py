@@ -70,7 +70,8 @@ class Outcome:
     @property
     def is_of_crewai(self) -> bool:
         """Whether it is about CrewAI's own classes, and not about a tool that stood in."""
-        return not re.match(r"(Tool|Attribute|Import|ModuleNotFound|NotImplemented)Error|.*crewai_tools", self.reason)
+        stood = r"(Tool|Attribute|Import|ModuleNotFound|NotImplemented)Error|.*crewai_tools|.*Two tools have the name"
+        return not re.match(stood, self.reason)
 
     @property
     def is_unknown(self) -> bool:
@@ -101,12 +102,17 @@ class Laboratory:
             again = self._run(f"s{number}", unit, ["--stand-ins"])
             if again.kind == RUNS:
                 return replace(again, kind=STOOD_IN, reason=outcome.reason)
-            return again if again.is_of_crewai else outcome
-        if self._real and (outcome.kind == OURS or outcome.is_unknown):
-            real = self._run(f"r{number}", unit, ["--real"])
-            if real.kind not in (RUNS, UNENDING):
-                return replace(real, kind=THEIRS, detail=f"{outcome.reason}\n{real.detail}")
-        return outcome
+            outcome = again if again.is_of_crewai else outcome
+        return self._theirs(number, unit, outcome) or outcome
+
+    def _theirs(self, number: int, unit: Unit, outcome: Outcome) -> Outcome | None:
+        """Return how CrewAI itself fails at a script, if it does so of itself and not for want of something else."""
+        if self._real is None or not (outcome.kind == OURS or outcome.is_unknown):
+            return None
+        real = self._run(f"r{number}", unit, ["--real"])
+        if real.kind not in (OURS, LEFT_OUT, FRAGMENT) or "to install: " in real.reason:
+            return None
+        return replace(real, kind=THEIRS, detail=f"{outcome.reason}\n{real.detail}")
 
     def _run(self, label: str, unit: Unit, options: Sequence[str]) -> Outcome:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

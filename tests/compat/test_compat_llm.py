@@ -95,7 +95,7 @@ def test_other_names_for_the_same() -> None:
             organization="org-1",
             project="proj-1",
             default_headers={"x-team": "blue"},
-            extra_headers={"x-cost": "9"},
+            extra_headers={"x-cost": "9", "x-project": None},
             max_output_tokens=7,
             stop_sequences=["END"],
             extra_body={"user": "ada"},
@@ -104,6 +104,7 @@ def test_other_names_for_the_same() -> None:
         )
         assert llm.call("Hi") == "Hello."
         (request,) = endpoint.requests
+    assert "x-project" not in request.headers  # what os.getenv() did not find
     sent = {name: request.json[name] for name in ("max_completion_tokens", "stop", "user", "top_k")}
     assert sent == {"max_completion_tokens": 7, "stop": ["END"], "user": "ada", "top_k": 3}
     headers = ("openai-organization", "openai-project", "x-team", "x-cost")

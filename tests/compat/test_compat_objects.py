@@ -224,7 +224,14 @@ def test_more_than_verbose_is_verbose() -> None:
 def test_what_only_switches_off_is_accepted(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "oarlock.compat"):
         agent = Agent(**POET, memory=False, reasoning=False, planning=None, knowledge=None, code_execution_mode=None)
-        Crew(tasks=[Task(**LINE, agent=agent, security_config=None)], tracing=False, skills=None, planning=False)
+        crew = Crew(
+            tasks=[Task(**LINE, agent=agent, security_config=None)],
+            tracing=False,
+            skills=None,
+            planning=False,
+            verbose=2,
+        )
+    assert crew.verbose is True
     assert caplog.records == []
 
 

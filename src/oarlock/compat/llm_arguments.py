@@ -136,7 +136,7 @@ def _settings(given: dict[str, Any]) -> dict[str, Any]:
         elif name == "max_retries":
             settings["policies"] = _retries(value, given.get("timeout"))
         elif _RENAMED.get(name, name) == "headers":
-            headers.update(value)
+            headers.update((field, text) for field, text in dict(value).items() if text is not None)
         else:
             settings[_RENAMED.get(name, name)] = value
     return {**settings, **({"headers": headers} if headers else {}), **({"options": options} if options else {})}

@@ -89,6 +89,8 @@ def settled(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 _log.warning("%s(%s=%r) has no effect in Oarlock: %s", owner, name, value, without_effect[name])
         elif name == "verbose" and isinstance(value, int):
             kept[name] = bool(value)  # older scripts have 2 for more of it
+        elif name == "verbose" and isinstance(value, int):
+            kept[name] = bool(value)  # 2, from when CrewAI had levels
         elif name == "date_format" and not given.get("inject_date"):
             continue  # the form of what is not asked for
         elif name not in off:
