@@ -584,6 +584,20 @@ class TestLeaving:
         assert log
         assert len(log) <= count
 
+    @pytest.mark.parametrize("count", [1, 3])
+    def test_at_the_end_of_the_program(self, count: int) -> None:
+        """The event loop ends before it comes to what was let go of."""
+        fountain = Fountain()
+
+        async def main() -> None:
+            async for event in crew_of(fountain, count).astream():
+                if isinstance(event, ModelDelta):
+                    break
+
+        asyncio.run(main())
+        gc.collect()
+        assert 1 <= fountain.closed <= count
+
     def test_with_the_event_loop(self) -> None:
         """What is suspended when its loop ends is closed when it is let go of, without a word."""
         for count in (1, 3):

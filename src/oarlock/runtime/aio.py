@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from oarlock.runtime.clock import SystemClock
@@ -66,7 +67,8 @@ class AsyncRuntime(SystemClock):
     def stop(self, jobs: list[asyncio.Future[Any]]) -> None:
         """Cancel jobs that nobody wants any more."""
         for job in jobs:
-            job.cancel()
+            with suppress(RuntimeError):  # its event loop has closed over it
+                job.cancel()
 
     async def settle(self, jobs: list[asyncio.Future[Any]]) -> None:
         """Wait for them to end, however they do."""

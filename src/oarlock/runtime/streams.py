@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextvars
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from contextlib import suppress
 from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -150,11 +151,25 @@ class AsyncStream(_Driven[T, R], AsyncIterator[T]):
     def __del__(self) -> None:
         if getattr(self, "_ended", True) or self._started is None:
             return
-        within, work, loop = self._within, self._started, self._loop
-        try:
-            loop.call_soon_threadsafe(lambda: loop.create_task(_shut(within, work)))
-        except RuntimeError:  # the loop has closed: nothing may be awaited any more
-            within(work.close)
+        loop, left = self._loop, _Left(self._within, self._started)
+        with suppress(RuntimeError):  # the loop has closed: nothing may be awaited any more
+            loop.call_soon_threadsafe(lambda: loop.create_task(left.shut()))
+
+
+class _Left:
+    """Work that its reader has let go of. If its event loop ends before it is shut, it is closed all the same."""
+
+    __slots__ = ("_within", "_work")
+
+    def __init__(self, within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> None:
+        self._within = within
+        self._work = work
+
+    async def shut(self) -> None:
+        await _shut(self._within, self._work)
+
+    def __del__(self) -> None:
+        self._within(self._work.close)  # does nothing to work that has ended
 
 
 def _here(call: Callable[..., Any], *args: Any) -> Any:
@@ -185,12 +200,8 @@ def _next_item(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> Ge
         out = None  # a future's repr has its result, and an error may show this frame's variables
 
 
-async def _shut(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> None:
-    await _ended_early(within, work)
-
-
 @types.coroutine
-def _ended_early(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
+def _shut(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, None]:
     """End the work as `close()` does, but let it await while it cleans up, which `GeneratorExit` would not."""
     resume: Callable[[Any], Any] = work.throw
     value: Any = StreamLeft()
