@@ -14,6 +14,7 @@ from oarlock.agents.outputs import CrewOutput, TaskOutput
 from oarlock.agents.prompts import joined
 from oarlock.agents.run import Assignment, execute, within
 from oarlock.agents.run_log import NO_LOG, NoLog, RunLog, log_path
+from oarlock.agents.sources import refresh
 from oarlock.agents.work import consult, notify
 from oarlock.contract.context import current_call, scope, tell
 from oarlock.contract.errors import ConfigurationError
@@ -71,6 +72,7 @@ async def run_crew(
     with log, scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place):
         tell(RunStarted, tasks=len(run.assignments), crew=crew.name)
         try:
+            await refresh(runtime, run.assignments)
             await run.whole()
         except BaseException as error:
             tell(RunFailed, seconds=runtime.now() - started, error=error)

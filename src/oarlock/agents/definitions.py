@@ -11,7 +11,7 @@ from oarlock.agents.left_out import INSTEAD, not_in_oarlock
 from oarlock.agents.located import Located
 from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
 from oarlock.contract.llm import BaseLLM
-from oarlock.tools import BaseTool, tools_by_name
+from oarlock.tools import BaseTool, split, tools_by_name
 
 T = TypeVar("T")
 
@@ -217,12 +217,12 @@ def check_budget(owner: str, budget: object) -> None:
 
 
 def tools_of(owner: str, tools: list[Any]) -> dict[str, BaseTool]:
-    """Return tools by the names that models call them.
+    """Return tools by the names that models call them; sources of further ones are left aside.
 
     Raises:
         ConfigurationError: something is no tool, or two have one name.
     """
     try:
-        return tools_by_name(tools)
+        return tools_by_name(split(tools)[0])
     except ToolError as error:
         raise ConfigurationError(f"{owner}: {error}") from error

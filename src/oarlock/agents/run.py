@@ -20,6 +20,7 @@ from oarlock.agents.native import run_native
 from oarlock.agents.outputs import TaskOutput, output_with
 from oarlock.agents.prompts import react_prompt, system_prompt, task_prompt
 from oarlock.agents.react import run_react
+from oarlock.agents.sources import with_offered
 from oarlock.agents.templates import PLAIN, Prompts, prompts_of, today
 from oarlock.agents.window import Window
 from oarlock.agents.work import Work, notify
@@ -30,7 +31,7 @@ from oarlock.contract.llm import BaseLLM
 from oarlock.contract.records import dataclass, field
 from oarlock.contract.reply import Usage
 from oarlock.runtime import Runtime
-from oarlock.tools import ToolRules, ToolStore
+from oarlock.tools import ToolRules, ToolSource, ToolStore, split
 
 if TYPE_CHECKING:
     from oarlock.agents.agent import Agent
@@ -66,6 +67,7 @@ class Assignment:
     system: str
     tools: Mapping[str, BaseTool]
     step_callbacks: tuple[Callable[[Any], Any], ...] = field(default=())
+    sources: tuple[ToolSource, ...] = ()
     rules: ToolRules | None = None
     budget: Budget | None = None
     finish: Finish | None = None
@@ -127,6 +129,7 @@ def assign(
         system=system_prompt(role, goal, backstory),
         prompts=prompts_of(owner, agent, inputs),
         tools=tools,
+        sources=split(given_tools)[1] if given_tools else (),
         rules=rules_of(owner, tools, agent, crew),
         step_callbacks=tuple(callback for callback in (agent.step_callback, *step_callbacks) if callback),
         budget=_own_budget(agent, {} if budgets is None else budgets),
@@ -166,7 +169,7 @@ async def execute_alone(
     if tools is not None:
         given = tools_of("execute_task", tools)
         rules = rules_of("execute_task", given, agent, None)
-        assignment = dataclasses.replace(assignment, tools=given, rules=rules)
+        assignment = dataclasses.replace(assignment, tools=given, rules=rules, sources=split(tools)[1])
     watcher = listener(agent.verbose, (), on_event)
     with scope(run_id=runtime.new_id(), listener=watcher, clock=runtime.time, tool_store=ToolStore()):
         return await execute(runtime, assignment, context or "", 1)
@@ -174,6 +177,8 @@ async def execute_alone(
 
 async def execute(runtime: Runtime, assignment: Assignment, context: str, number: int) -> TaskOutput:
     """Do one task, and tell its callback."""
+    if assignment.sources:
+        assignment = await with_offered(runtime, assignment)
     task = assignment.task
     here = current_call()
     place = {"task_id": (task_id := f"{here.run_id}:{number}"), "span_id": task_id, "parent_id": here.span_id}
@@ -211,6 +216,8 @@ async def execute_piece(runtime: Runtime, assignment: Assignment, context: str, 
         context: what to know beforehand.
         key: tells this piece from all other work of the run.
     """
+    if assignment.sources:
+        assignment = await with_offered(runtime, assignment)
     with scope(agent=assignment.role, tool_rules=assignment.rules, **within(assignment.budget)):
         work = _work(runtime, assignment, context, key)
         try:

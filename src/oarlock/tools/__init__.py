@@ -11,6 +11,7 @@ from oarlock.tools.function import FunctionTool, tool
 from oarlock.tools.guard import FunctionsOnDemand, GuardedFunctions, guarded_functions
 from oarlock.tools.hooks import ToolHooks
 from oarlock.tools.results import result_as_text
+from oarlock.tools.sources import ToolSource, split
 from oarlock.tools.store import ToolRules, ToolStore
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "ToolAnswer",
     "ToolHooks",
     "ToolRules",
+    "ToolSource",
     "ToolStore",
     "ToolTimeoutError",
     "as_tool",
     "guarded_functions",
     "result_as_text",
     "run_tool",
+    "split",
     "tool",
     "tools_by_name",
 ]

@@ -16,7 +16,7 @@ from oarlock.runtime import Runtime, ThreadPool, drive, drive_async
 from oarlock.tools.docstrings import parse_docstring
 from oarlock.tools.fields import Fields, fields_of
 from oarlock.tools.names import function_name
-from oarlock.tools.schema import KEY, Arguments, arguments_of, check_signature, names_around
+from oarlock.tools.schema import KEY, Takes, arguments_of, check_signature, names_around
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -215,16 +215,16 @@ class BaseTool:
         return str(chosen)
 
     @property
-    def arguments(self) -> Arguments:
+    def arguments(self) -> Takes:
         """What it takes; worked out once."""
         holder: Any = self if "args_schema" in self.__dict__ else type(self)
-        found: Arguments | None = holder.__dict__.get("_oarlock_arguments")
+        found: Takes | None = holder.__dict__.get("_oarlock_arguments")
         if found is None:
             found = self._read_arguments()
             holder._oarlock_arguments = found  # noqa: SLF001  its own cache
         return found
 
-    def _read_arguments(self) -> Arguments:
+    def _read_arguments(self) -> Takes:
         sync, async_ = self._forms()
         function = sync or async_
         assert function is not None, "a tool has one form at least"

@@ -11,7 +11,7 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from oarlock.contract.errors import OarlockError, ToolError
 from oarlock.contract.records import dataclass, field
@@ -24,10 +24,29 @@ from oarlock.tools.results import error_as_text
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["KEY", "Arguments", "arguments_of", "check_parameters", "check_signature", "names_around"]
+__all__ = ["KEY", "Arguments", "Takes", "arguments_of", "check_parameters", "check_signature", "names_around"]
 
 KEY = "idempotency_key"  # a parameter of this name is filled by the library and not shown to the model
 _Parameter = inspect.Parameter
+
+
+class Takes(Protocol):
+    """What a tool takes, wherever that is written: in Python (`Arguments`), or in a JSON schema (`JsonArguments`)."""
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The JSON schema that models are shown; shared, not to be changed."""
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The names in order, to read positional arguments."""
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether it takes an `idempotency_key` from the library."""
+
+    def check(self, arguments: Mapping[str, Any], text: str | None = None) -> dict[str, Any]:
+        """Return arguments for the tool, or raise `ToolError`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
