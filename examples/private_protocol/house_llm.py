@@ -35,15 +35,11 @@ class HouseLLM(HttpLLM):
 
     def decode(self, response: HttpResponse) -> Reply:
         answer = json.loads(response.body)
-        wishes = answer.get("wishes", [])
+        tokens = answer["tokens"]
         return Reply(
             text=answer.get("says", ""),
-            tool_calls=tuple(
-                ToolCall(id=wish["ref"], name=wish["skill"], arguments=json.dumps(wish["with"])) for wish in wishes
-            ),
-            usage=Usage(
-                prompt_tokens=answer["tokens"]["heard"], completion_tokens=answer["tokens"]["said"], requests=1
-            ),
+            tool_calls=tuple(tool_call(one) for one in answer.get("wishes", [])),
+            usage=Usage(prompt_tokens=tokens["heard"], completion_tokens=tokens["said"], requests=1),
             finish_reason=ENDINGS.get(answer["ended"], answer["ended"]),
         )
 
@@ -55,13 +51,21 @@ def turn(message: Any) -> dict[str, Any]:
         content = "\n".join(part["text"] for part in content if part.get("type") == "text")
     said: dict[str, Any] = {"by": SPEAKERS[message["role"]], "says": content}
     if message.get("tool_calls"):
-        calls = [(call["id"], call["function"]) for call in message["tool_calls"]]
-        said["wishes"] = [
-            {"ref": ref, "skill": one["name"], "with": json.loads(one["arguments"])} for ref, one in calls
-        ]
+        said["wishes"] = [wish(call) for call in message["tool_calls"]]
     if "tool_call_id" in message:
         said["ref"] = message["tool_call_id"]
     return said
+
+
+def wish(call: Any) -> dict[str, Any]:
+    """Return a tool call as the protocol has it."""
+    function = call["function"]
+    return {"ref": call["id"], "skill": function["name"], "with": json.loads(function["arguments"])}
+
+
+def tool_call(wished: Any) -> ToolCall:
+    """Return a wish as a tool call."""
+    return ToolCall(id=wished["ref"], name=wished["skill"], arguments=json.dumps(wished["with"]))
 
 
 def skill(function: Any) -> dict[str, Any]:

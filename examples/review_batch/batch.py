@@ -6,11 +6,10 @@ Run it with: python batch.py reviews.csv --llm openai/gpt-4o-mini
 import argparse
 import asyncio
 import csv
-import itertools
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -68,23 +67,19 @@ def results() -> list[dict[str, str]]:
     return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
 
 
-def chunks(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    """Yield the rows, some at a time."""
-    iterator = iter(rows)
-    while chunk := list(itertools.islice(iterator, CHUNK)):
-        yield chunk
-
-
 async def read_all(crew: Crew, rows: Sequence[Row]) -> None:
     """Read rows side by side, and write down what they say, a chunk at a time."""
     with RESULTS.open("a", encoding="utf-8") as file:
-        for chunk in chunks(rows):
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
             outputs = await crew.akickoff_for_each(chunk)
-            for row, output in zip(chunk, outputs, strict=True):
-                file.write(
-                    json.dumps({"id": row["id"], "product": row["product"], **output.pydantic.model_dump()}) + "\n"
-                )
+            file.writelines(line_of(row, output.pydantic) for row, output in zip(chunk, outputs, strict=True))
             file.flush()
+
+
+def line_of(row: Row, reading: Reading) -> str:
+    """Return a row's result as a line of the file."""
+    return json.dumps({"id": row["id"], "product": row["product"], **reading.model_dump()}) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,9 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{given.requests} calls are used up, {len(results())} rows are done. Run it again to go on.")
         return 1
     moods = Counter(result["mood"] for result in results())
-    print(
-        f"All {len(results())} rows are done: {', '.join(f'{count} {mood}' for mood, count in sorted(moods.items()))}"
-    )
+    print(f"All {moods.total()} rows are done: {', '.join(f'{moods[mood]} {mood}' for mood in sorted(moods))}")
     print(f"{budget.spent.requests} calls in this run")
     return 0
 

@@ -13,6 +13,8 @@ from oarlock import Agent, BaseLLM, ChatLLM, Crew, CrewOutput, Task, TaskOutput
 from oarlock.auth import ClientCredentials
 from oarlock.policies import CircuitBreaker, Deadline, RateLimit, Retry
 
+PROMISES = re.compile(r"refund|credit|tomorrow|within \d+|by (mon|tues|wednes|thurs|fri)day", re.IGNORECASE)
+
 
 class Triage(BaseModel):
     """What the help desk has to know about a ticket."""
@@ -38,9 +40,7 @@ def gateway() -> BaseLLM:
 
 def promises_nothing(output: TaskOutput) -> tuple[bool, str]:
     """Refuse replies that promise money or a date: only people may do that."""
-    if found := re.search(
-        r"refund|credit|tomorrow|within \d+|by (mon|tues|wednes|thurs|fri)day", output.raw, re.IGNORECASE
-    ):
+    if found := PROMISES.search(output.raw):
         return False, f"It promises something ({found[0]!r}). Say that a colleague will look into it, and nothing more."
     return True, output.raw
 
