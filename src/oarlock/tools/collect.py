@@ -9,13 +9,14 @@ from typing import Any
 
 from oarlock.contract.errors import ToolError
 from oarlock.tools.base import BaseTool
+from oarlock.tools.foreign import foreign_tool
 from oarlock.tools.function import tool
 
 __all__ = ["as_tool", "tools_by_name"]
 
 
 def as_tool(thing: Any) -> BaseTool:
-    """Return a tool: an object of a `BaseTool` class as it is, a function as by `@tool`.
+    """Return a tool: an object of a `BaseTool` class as it is, a function as by `@tool`, one of LangChain's or CrewAI's adapted.
 
     Raises:
         ToolError: it is something else, such as a class instead of an object of it.
@@ -34,6 +35,9 @@ def as_tool(thing: Any) -> BaseTool:
     if inspect.isroutine(thing) or isinstance(thing, functools.partial):
         made: BaseTool = tool(thing)
         return made
+    foreign = foreign_tool(thing)
+    if foreign is not None:
+        return foreign
     raise ToolError(f"A {type(thing).__name__} is no tool: give a BaseTool object or a function with a docstring.")
 
 
