@@ -34,8 +34,7 @@ PUBLIC_MODULES = [
     "oarlock.compat",
 ]
 ADAPTERS = {  # need the frameworks that they are for: see tests/interop
-    f"oarlock.compat.interop.{name}"
-    for name in ("crewai", "langchain", "openai_agents", "openai_client", "pydantic_ai")
+    f"oarlock.compat.interop.{name}" for name in ("crewai", "langchain", "openai_agents", "pydantic_ai")
 }
 MODULES = sorted(
     module.name
