@@ -266,38 +266,44 @@ class HooksAtWork:
             reply=reply,
         )
 
-    # As `ToolHooks`. Tools are steps already, hooks and all.
+    # As `ToolHooks`. A tool is a step, hooks and all, but for one that is made of steps: then its hooks are steps, too.
 
-    async def before_tool(self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any]) -> ToolAnswer | None:
+    async def before_tool(
+        self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], key: str
+    ) -> ToolAnswer | None:
         """Let hooks change the arguments, forbid the call, or answer in place of the tool."""
-        context = self._tool_context(tool, arguments)
-        answer = None
-        for hook in self.hooks.before_tool_call:
-            said = await _call(runtime, hook, context)
-            if said is False:
-                text = f"Error: {context.tool_name!r} was not run: it is not allowed here."
-                answer = ToolAnswer(text=text, failed=True, tool=context.tool_name)
-                break
-            if said is not None and said is not True:
-                answer = ToolAnswer(
-                    text=result_as_text(said),
-                    tool=context.tool_name,
-                    value=said,
-                    result_as_answer=tool.result_as_answer,
-                )
-                break
-        if context.tool_input is not arguments:
-            changed = dict(context.tool_input)
+        if not self.hooks.before_tool_call:
+            return None
+        job = functools.partial(self._before_tool, runtime, tool, arguments)
+        answer: ToolAnswer | None
+        left, answer = await _as_step(runtime, tool, "before_tool_call", key, job)
+        if left is not arguments:
+            changed = dict(left)
             arguments.clear()
             arguments.update(changed)
         return answer
 
     async def after_tool(
-        self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], told: ToolAnswer
+        self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], told: ToolAnswer, key: str
     ) -> ToolAnswer:
         """Let hooks change what the model is told."""
         if not self.hooks.after_tool_call:
             return told
+        job = functools.partial(self._after_tool, runtime, tool, arguments, told)
+        text = await _as_step(runtime, tool, "after_tool_call", key, job)
+        return told if text == told.text else dataclasses.replace(told, text=text)
+
+    async def _before_tool(
+        self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any]
+    ) -> tuple[dict[str, Any], ToolAnswer | None]:
+        context = self._tool_context(tool, arguments)
+        for hook in self.hooks.before_tool_call:
+            said = await _call(runtime, hook, context)
+            if said is not None and said is not True:
+                return context.tool_input, _in_place_of(tool, said)
+        return context.tool_input, None
+
+    async def _after_tool(self, runtime: Runtime, tool: BaseTool, arguments: dict[str, Any], told: ToolAnswer) -> str:
         context = self._tool_context(tool, arguments, told)
         for hook in self.hooks.after_tool_call:
             said = await _call(runtime, hook, context)
@@ -306,7 +312,7 @@ class HooksAtWork:
             if not isinstance(said, str):
                 raise _no_answer(hook, said, "a text in place of the tool's result, or None to leave it as it is")
             context.tool_result = said
-        return told if context.tool_result == told.text else dataclasses.replace(told, text=context.tool_result or "")
+        return context.tool_result or ""
 
     def _tool_context(
         self, tool: BaseTool, arguments: dict[str, Any], told: ToolAnswer | None = None
@@ -322,6 +328,20 @@ class HooksAtWork:
             raw_tool_result=None if told is None else told.value,
             failed=told is not None and told.failed,
         )
+
+
+async def _as_step(runtime: Runtime, tool: BaseTool, name: str, key: str, job: Callable[[], Any]) -> Any:
+    if not tool.is_part_of_run:
+        return await job()
+    return await runtime.step("hook", name, job, key and f"{key}:{name}")
+
+
+def _in_place_of(tool: BaseTool, said: Any) -> ToolAnswer:
+    """Return what a hook says in place of a tool; `False` forbids it."""
+    name = tool.function_name
+    if said is False:
+        return ToolAnswer(text=f"Error: {name!r} was not run: it is not allowed here.", failed=True, tool=name)
+    return ToolAnswer(text=result_as_text(said), tool=name, value=said, result_as_answer=tool.result_as_answer)
 
 
 async def _call(runtime: Runtime, hook: Hook, context: Any) -> Any:

@@ -146,7 +146,7 @@ async def _answer(  # noqa: PLR0917  each of them once
     try:
         given, text = read()
         if hooks is not None:
-            told = await hooks.before_tool(runtime, tool, given)
+            told = await hooks.before_tool(runtime, tool, given, key or "")
             text = as_json(given)
         if told is None:
             checked = tool.arguments.check(given, text)
@@ -163,7 +163,7 @@ async def _answer(  # noqa: PLR0917  each of them once
         else:
             told = await run(checked)
     if hooks is not None and given is not None:
-        told = await hooks.after_tool(runtime, tool, given, told)
+        told = await hooks.after_tool(runtime, tool, given, told, key or "")
     seconds = runtime.now() - began
     tell(ToolFinished, tool=name, seconds=seconds, answer=told.text, failed=told.failed, cached=told.cached)
     return told
