@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from oarlock.contract.context import emit
@@ -33,10 +33,10 @@ class DeltaSink:
     def begin_anew(self) -> None:
         """Take note that the pieces from now on are those of another attempt."""
 
-    async def put(self, delta: Delta) -> None:
+    def put(self, delta: Delta) -> Awaitable[None]:
         """Hand a piece to the consumer, and return once the next one is wanted."""
         self.delivered += 1
-        await hand_over(delta)
+        return hand_over(delta)
 
     async def put_whole(self, reply: Reply) -> None:
         """Hand an answer over that did not come in pieces: its text, and each of its tool calls."""

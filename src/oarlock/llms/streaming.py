@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.errors import LLMError, LLMTimeoutError
@@ -80,14 +81,13 @@ class OpenAnswer(Exchange):
     def _unfinished(self) -> str:
         return f"{self._llm.model} was still sending its answer when the attempt's time was up (timeout)."
 
-    async def read(self) -> bytes:
+    def read(self) -> Coroutine[Any, Any, bytes]:
         """Return the next piece of the body, `b""` at its end."""
         assert self._stream is not None
         left = self._limit() - self.runtime.now()
         if left <= 0:
             raise LLMTimeoutError(self._unfinished() if self._limit() == self.until else self._silent())
-        chunk: bytes = await self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
-        return chunk
+        return self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
 
     async def read_all(self) -> bytes:
         """Return the body, which the transport caps."""

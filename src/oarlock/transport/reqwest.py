@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oarlock.contract.http import HttpRequest, HttpResponse
+from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.transport.body import body_error, too_large
 from oarlock.transport.failures import limit_of
 from oarlock.transport.interrupts import in_main_thread, interrupts
@@ -92,29 +92,30 @@ class ReqwestTransport:
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """Exchange a request for a response whose body is read whole; errors as in `Transport`."""
         try:
-            return await self._aexchange(request)
+            seconds = limit_of(request)
+            async with prepared(self._clients.asynchronous(seconds), request, seconds) as response:
+                status = response.status
+                headers = read_headers(response, request, self.options)
+                if self._is_here(response, request, status):
+                    return HttpResponse(status=status, headers=headers, body=(await response.bytes()).to_bytes())
+                return await self._aread(response, request, status, headers)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
         raise failure
 
-    async def _aexchange(self, request: HttpRequest) -> HttpResponse:
-        seconds = limit_of(request)
-        async with prepared(self._clients.asynchronous(seconds), request, seconds) as response:
-            status = response.status
-            headers = read_headers(response, request, self.options)
-            if self._is_here(response, request, status):
-                return HttpResponse(status=status, headers=headers, body=(await response.bytes()).to_bytes())
-            body = new_body(request, status, headers, self.options)
-            read = response.body_reader.read_chunk
-            pieces: list[bytes] = []
-            problem = ""
-            try:
-                while not body.full and (chunk := await read()) is not None:
-                    pieces.append(body.feed(chunk.to_bytes()))
-                body.finish()
-            except Exception as error:  # noqa: BLE001  translated, or raised again
-                problem = self._body_error(error, request, status)
-            return HttpResponse(status=status, headers=headers, body=b"".join(pieces), body_error=problem)
+    async def _aread(self, response: Any, request: HttpRequest, status: int, headers: Headers) -> HttpResponse:
+        """Read a body piece by piece."""
+        body = new_body(request, status, headers, self.options)
+        read = response.body_reader.read_chunk
+        pieces: list[bytes] = []
+        problem = ""
+        try:
+            while not body.full and (chunk := await read()) is not None:
+                pieces.append(body.feed(chunk.to_bytes()))
+            body.finish()
+        except Exception as error:  # noqa: BLE001  translated, or raised again
+            problem = self._body_error(error, request, status)
+        return HttpResponse(status=status, headers=headers, body=b"".join(pieces), body_error=problem)
 
     def _body_error(self, error: Exception, request: HttpRequest, status: int) -> str:
         """Return why the body of an error answer is not whole; with a good status that is raised."""
