@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,14 @@ def loopback_server(*options: str) -> Iterator[str]:
         finally:
             process.stdin.close()
             process.wait(10)
+
+
+@contextmanager
+def compiled_modules() -> Iterator[dict[str, str]]:
+    """Yield an environment in which programs keep their modules compiled, as those of an installed package are."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        yield {**environment, "PYTHONPYCACHEPREFIX": folder}
 
 
 def raise_file_limit() -> None:

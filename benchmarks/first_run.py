@@ -1,18 +1,13 @@
-"""CPU milliseconds from a new interpreter to the first answer of a crew over HTTP, against a bare client's first answer.
-
-The programs run from compiled modules, as an installed package's are, whatever PYTHONDONTWRITEBYTECODE says.
-"""
+"""CPU milliseconds from a new interpreter to the first answer of a crew over HTTP, against a bare client's first answer."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 
-from _measure import children_cpu_seconds, loopback_server, medians, print_costs
+from _measure import children_cpu_seconds, compiled_modules, loopback_server, medians, print_costs
 
 ANSWER = "The answer is 42."
 
@@ -69,13 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=15, metavar="N", help="interpreters a case")
     options = parser.parse_args()
-    with (
-        tempfile.TemporaryDirectory() as compiled,
-        loopback_server("--mode", "tool") as tools,
-        loopback_server() as url,
-    ):
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environment["PYTHONPYCACHEPREFIX"] = compiled
+    with compiled_modules() as environment, loopback_server("--mode", "tool") as tools, loopback_server() as url:
         programs = {
             "bare interpreter": (f"print({ANSWER!r})", url),
             "bare pyreqwest, one call": (BARE, url),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from _measure import children_cpu_seconds, medians, print_table
+from _measure import children_cpu_seconds, compiled_modules, medians, print_table
 
 SNIPPETS = {
     "bare interpreter": "pass",
@@ -17,11 +17,11 @@ SNIPPETS = {
 HEAVY = ("pydantic", "httpx2", "pyreqwest", "typer", "rich", "yaml", "asyncio")
 
 
-def fresh(code: str) -> Callable[[], int]:
+def fresh(code: str, environment: dict[str, str]) -> Callable[[], int]:
     """Return a case that runs `code` in a new interpreter."""
 
     def run() -> int:
-        subprocess.run([sys.executable, "-c", code], check=True)
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
         return 1
 
     return run
@@ -40,8 +40,9 @@ if __name__ == "__main__":
     parser.add_argument("--root-only", action="store_true", help="only `import oarlock`, not its main names")
     options = parser.parse_args()
     snippets = dict(list(SNIPPETS.items())[:2] if options.root_only else SNIPPETS)
-    cases = {name: fresh(code) for name, code in snippets.items()}
-    costs = medians(cases, repeats=options.repeats, clock=children_cpu_seconds)
+    with compiled_modules() as environment:
+        cases = {name: fresh(code, environment) for name, code in snippets.items()}
+        costs = medians(cases, repeats=options.repeats, clock=children_cpu_seconds)
     bare = costs["bare interpreter"]
     rows = [["case", "CPU ms", "over bare", "heavy packages loaded"]]
     for name, cost in costs.items():
