@@ -33,6 +33,7 @@ async function json(path, options) {
 const post = (path, body) => json(path, { method: "POST", body: JSON.stringify(body) });
 const seconds = (number) => (number < 10 ? number.toFixed(1) : Math.round(number)) + " s";
 const tokens = (usage) => `${(usage ? usage.total_tokens : 0).toLocaleString()} tokens`;
+const short = (id) => (id.length > 16 ? id.slice(0, 8) + "…" : id);
 const clock = (time) => new Date(time * 1000).toLocaleTimeString();
 
 // The list.
@@ -88,7 +89,7 @@ function showList(runs) {
       button.replaceChildren(
         make("span", {}, run.crew, " "),
         make("span", { class: `status ${run.status}` }, run.status),
-        make("small", {}, `${clock(run.created)} · ${tokens(run.usage)} · ${run.id}`),
+        make("small", {}, `${clock(run.created)} · ${tokens(run.usage)} · ${short(run.id)}`),
       );
     }
     button.setAttribute("aria-current", run.id === state.chosen);
@@ -105,11 +106,11 @@ function choose(id) {
   state.asked = "";
   if (state.following) state.following.abort();
   for (const part of ["steps", "questions", "outcome"]) byId(part).replaceChildren();
-  say("run-title", `Run ${id}`);
+  say("run-title", `Run ${short(id)}`);
   byId("steps-title").hidden = false;
   for (const button of document.querySelectorAll("#list button"))
     button.setAttribute("aria-current", button.parentNode.dataset.run === id);
-  byId("run").focus({ preventScroll: true });
+  byId("run-title").focus({ preventScroll: true });
   follow(id);
   json(`/runs/${id}`).then(showFacts, () => {});
 }
@@ -121,7 +122,7 @@ function showFacts(run) {
   facts.replaceChildren(
     `Crew ${run.crew}: `,
     make("span", { class: `status ${run.status}` }, run.status),
-    ` · ${seconds(Math.max(0, took))} · ${tokens(run.usage)}`,
+    ` · ${seconds(Math.max(0, took))} · ${tokens(run.usage)} · ${run.id}`,
   );
   byId("cancel").hidden = run.ended !== null;
   showQuestions(run);
@@ -324,4 +325,4 @@ function start() {
 
 const chosen = decodeURIComponent(location.hash.slice(1));
 start();
-if (/^[\w.-]{1,64}$/.test(chosen) && chosen !== "run") choose(chosen);
+if (/^[\w.-]{1,64}$/.test(chosen) && chosen !== "run-title") choose(chosen);
