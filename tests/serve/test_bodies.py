@@ -102,13 +102,13 @@ def check(response: Any) -> None:
 
 
 @pytest.mark.parametrize("app", [STRICT, LAX], ids=["strict", "lax"])
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(asked=bodies)
 def test_any_object(app, asked):
     check(send(app, content=json.dumps(asked), headers={"content-type": "application/json"}))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(raw=st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes(raw):
     response = send(STRICT, content=raw, headers={"content-type": "application/json"})
@@ -116,7 +116,7 @@ def test_any_bytes(raw):
     assert response.status_code == 400
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(asked=bodies)
 def test_any_object_for_an_endpoint(endpoint, asked):
     asked = {**asked, "model": "upstream", "messages": asked.get("messages", HELLO)}

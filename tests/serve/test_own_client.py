@@ -1,5 +1,7 @@
 """A crew of ours as a client of our server: what goes in at one end comes out at the other as what it was."""
 
+from collections.abc import Iterator
+
 import pytest
 from serve_helpers import HELLO, KEY, key
 
@@ -25,7 +27,7 @@ from oarlock.errors import (
     TruncatedReply,
 )
 from oarlock.serve import create_app, serving
-from oarlock.testing import ScriptedLLM
+from oarlock.testing import FunctionLLM, ScriptedLLM
 
 
 @tool
@@ -63,41 +65,54 @@ async def test_many_runs_at_once():
     assert {str(result) for result in results} == {"It is 5."}
 
 
+ERRORS = [
+    (AuthenticationError("401"), ServerError, 502, False),
+    (PermissionDeniedError("403"), ServerError, 502, False),
+    (QuotaExceededError("empty"), QuotaExceededError, 429, False),
+    (RateLimitError("slow", retry_after=2.5), RateLimitError, 429, True),
+    (BudgetExceededError("used up"), QuotaExceededError, 429, False),
+    (LLMTimeoutError("slow"), ServerError, 504, True),
+    (ConnectionFailedError("refused"), ServerError, 502, True),
+    (ServerError("500", status=500), ServerError, 502, True),
+    (ServerError("overloaded", status=529), ServerError, 503, True),
+    (CircuitOpenError("open", retry_after=4), ServerError, 503, True),
+    (BadRequestError("no", status=400), BadRequestError, 400, False),
+    (BadRequestError("no such model", status=404), ServerError, 502, False),
+    (ContextWindowExceededError("too long", status=400), ContextWindowExceededError, 400, False),
+    (ContentFilterError("filtered"), ContentFilterError, 400, False),
+    (EmptyReply("nothing"), ServerError, 502, False),
+    (TruncatedReply("cut", text="Once"), TruncatedReply, None, False),
+    (RefusalError("It refused."), RefusalError, None, False),
+    (ZeroDivisionError("a bug"), ServerError, 502, False),
+]
+
+
+@pytest.fixture(scope="module")
+def failing() -> Iterator[str]:
+    """A server with one model for each error, which raises it."""
+    models = {f"error-{number}": FunctionLLM(raising(case[0])) for number, case in enumerate(ERRORS)}
+    with serving(create_app(models)) as url:
+        yield f"{url}/v1"
+
+
+def raising(error: Exception):
+    def fail(messages, tools):
+        raise error
+
+    return fail
+
+
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize(
-    ("error", "seen", "status", "retryable"),
-    [
-        (AuthenticationError("401"), ServerError, 502, False),
-        (PermissionDeniedError("403"), ServerError, 502, False),
-        (QuotaExceededError("empty"), QuotaExceededError, 429, False),
-        (RateLimitError("slow", retry_after=2.5), RateLimitError, 429, True),
-        (BudgetExceededError("used up"), QuotaExceededError, 429, False),
-        (LLMTimeoutError("slow"), ServerError, 504, True),
-        (ConnectionFailedError("refused"), ServerError, 502, True),
-        (ServerError("500", status=500), ServerError, 502, True),
-        (ServerError("overloaded", status=529), ServerError, 503, True),
-        (CircuitOpenError("open", retry_after=4), ServerError, 503, True),
-        (BadRequestError("no", status=400), BadRequestError, 400, False),
-        (BadRequestError("no such model", status=404), ServerError, 502, False),
-        (ContextWindowExceededError("too long", status=400), ContextWindowExceededError, 400, False),
-        (ContentFilterError("filtered"), ContentFilterError, 400, False),
-        (EmptyReply("nothing"), ServerError, 502, False),
-        (TruncatedReply("cut", text="Once"), TruncatedReply, None, False),
-        (RefusalError("It refused."), RefusalError, None, False),
-        (ZeroDivisionError("a bug"), ServerError, 502, False),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
-)
-def test_errors_come_out_as_what_they_are(error, seen, status, retryable, streaming):
-    llm = ScriptedLLM([error])
-    with serving(create_app({"mine": llm})) as url:
-        client = ChatLLM("mine", f"{url}/v1", policies=[])
-        with pytest.raises(LLMError) as caught:
-            if streaming:
-                for _ in client.stream("Hi"):
-                    pass
-            else:
-                client.call("Hi")
+@pytest.mark.parametrize("number", range(len(ERRORS)), ids=[type(case[0]).__name__ for case in ERRORS])
+def test_errors_come_out_as_what_they_are(failing, number, streaming):
+    error, seen, status, retryable = ERRORS[number]
+    client = ChatLLM(f"error-{number}", failing, policies=[])
+    with pytest.raises(LLMError) as caught:
+        if streaming:
+            for _ in client.stream("Hi"):
+                pass
+        else:
+            client.call("Hi")
     assert type(caught.value) is seen
     assert (caught.value.status, caught.value.retryable) == (status, retryable)
     if isinstance(error, LLMError) and error.retry_after:

@@ -41,17 +41,15 @@ def _maybe(**properties: Schema) -> dict[str, Schema]:
     return {name: _or_null(schema) for name, schema in properties.items()}
 
 
+_CONTENT: Final[Schema] = {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": ref("Part")}]}
+_CALLS: Final[Schema] = {"type": "array", "minItems": 1, "items": ref("ToolCall")}
 _MESSAGE: Final[Schema] = {
-    "type": "object",
-    "required": ["role"],
-    "properties": {
-        "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
-        **_maybe(
-            content={"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": ref("Part")}]},
-            tool_calls={"type": "array", "minItems": 1, "items": ref("ToolCall")},
-            tool_call_id=_TEXT,
-        ),
-    },
+    "anyOf": [
+        _object("role content", role={"enum": ["system", "developer", "user"]}, content=_CONTENT),
+        _object("role content tool_call_id", role={"const": "tool"}, content=_CONTENT, tool_call_id=_TEXT),
+        _object("role content", role={"const": "assistant"}, content=_CONTENT, **_maybe(tool_calls=_CALLS)),
+        _object("role tool_calls", role={"const": "assistant"}, tool_calls=_CALLS, **_maybe(content=_CONTENT)),
+    ]
 }
 _TOOL: Final[Schema] = _object(
     "type function",
@@ -158,7 +156,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "ChatRequest": _CHAT,
     "Completion": _COMPLETION,
     "Message": _MESSAGE,
-    "Part": _object("type", type=_TEXT, text=_TEXT),
+    "Part": {
+        "anyOf": [
+            _object("type text", type={"const": "text"}, text=_TEXT),
+            _object("type", type={"type": "string", "not": {"const": "text"}}),
+        ]
+    },
     "Tool": _TOOL,
     "ToolCall": _object(
         "id function", id=_TEXT, type=_TEXT, function=_object("name arguments", name=_TEXT, arguments=_TEXT)

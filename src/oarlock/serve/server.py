@@ -19,7 +19,7 @@ from typing import Final
 
 import uvicorn
 
-from oarlock.contract.checks import positive
+from oarlock.contract.checks import positive, whole
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import is_loopback
 from oarlock.serve.app import App
@@ -29,6 +29,7 @@ __all__ = ["serve", "serving"]
 
 _log = logging.getLogger("oarlock.serve")
 _IDLE_SECONDS: Final = 30  # that an unused connection is kept; longer than the 15 s that clients keep theirs (httpx: 5)
+_LAST_PORT: Final = 65_535
 _TICK: Final = 0.1  # seconds; as uvicorn looks for a second Ctrl-C
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -202,13 +203,13 @@ def _quiet_uvicorn() -> Iterator[None]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if whole("serve", "port", port, least=0) > _LAST_PORT:  # which the system would take modulo 65536
+        raise ConfigurationError(f"serve: port must be from 0 to {_LAST_PORT}, not {port}.")
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         return socket.create_server(address[:2], family=family, backlog=1024)
-    except OverflowError as error:
-        raise ConfigurationError(f"A port is a number from 0 to 65535, not {port}.") from error
     except OSError as error:
         raise ConfigurationError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
 

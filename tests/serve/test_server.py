@@ -1,0 +1,100 @@
+"""An application under servers, ours and others."""
+
+import asyncio
+from typing import Any
+
+import httpx2
+import pytest
+from serve_helpers import body, key
+
+from oarlock import BaseLLM, ConfigurationError
+from oarlock.serve import create_app, serve, serving
+from oarlock.serve import server as module
+from oarlock.testing import ScriptedLLM
+
+
+class Waits(BaseLLM):
+    async def acall(self, messages):
+        await asyncio.Event().wait()
+
+
+async def spoken(app: Any, scope: dict[str, Any], *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what an application says to a server that says this."""
+    left, said = list(messages), []
+
+    async def receive() -> dict[str, Any]:
+        return left.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    await app(scope, receive, send)
+    return said
+
+
+async def test_the_life_that_other_servers_tell_of():
+    app = create_app({"mine": ScriptedLLM([])})
+    said = await spoken(app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
+    assert [message["type"] for message in said] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert app.draining.is_set()
+
+
+async def test_there_are_no_websockets():
+    said = await spoken(create_app({"mine": ScriptedLLM([])}), {"type": "websocket", "path": "/"})
+    assert said == [{"type": "websocket.close", "code": 1000}]
+
+
+async def test_a_request_that_the_server_gives_up_is_told_so():
+    app = create_app({"mine": Waits()})
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        asking = asyncio.ensure_future(client.post("/v1/chat/completions", json=body()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        asking.cancel()
+        response = await asking
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "ending")
+
+
+def test_after_the_signal_a_connection_that_is_open_hears_so():
+    app = create_app({"mine": ScriptedLLM(["Hello"])})
+    with serving(app) as url, httpx2.Client(base_url=url) as client:
+        assert client.get("/health").is_success
+        app.drain()
+        refused = client.get("/v1/models")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.headers["connection"] == "close"
+
+
+def test_what_hangs_is_cut_when_its_time_is_up():
+    with serving(create_app({"mine": Waits()}), drain_seconds=1) as url, pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(f"{url}/v1/chat/completions", json=body(), timeout=0.2)
+
+
+def test_a_server_that_does_not_begin_says_why(monkeypatch: pytest.MonkeyPatch):
+    def broken(self: Any, sockets: Any) -> None:
+        raise RuntimeError("no event loop")
+
+    monkeypatch.setattr(module._Server, "run", broken)
+    with pytest.raises(RuntimeError, match="no event loop"), serving(create_app({"mine": ScriptedLLM([])})):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"host": "0.0.0.0"}, "give API keys"),
+        ({"port": 99_999}, "from 0 to 65535"),
+        ({"drain_seconds": -1}, "drain_seconds must be"),
+    ],
+)
+def test_settings_that_cannot_work(settings: Any, says: str):
+    with pytest.raises(ConfigurationError, match=says):
+        serve(create_app({"mine": ScriptedLLM([])}), **settings)
+
+
+def test_with_keys_others_may_reach_it(monkeypatch: pytest.MonkeyPatch):
+    addresses: list[Any] = []
+    monkeypatch.setattr(module._Server, "run", lambda self, sockets: addresses.append(sockets[0].getsockname()))
+    serve(create_app({"mine": ScriptedLLM([])}, keys=[key()]), "0.0.0.0", 0)
+    assert addresses[0][0] == "0.0.0.0"
