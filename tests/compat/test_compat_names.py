@@ -44,6 +44,17 @@ ELSEWHERE = {
         "AgentFinish": "oarlock.agents.outputs.AgentFinish",
     },
     "crewai.hooks": {name: f"oarlock.compat.crewai.hooks.{name}" for name in hooks.__all__},
+    "crewai.mcp": {
+        **{name: f"oarlock.mcp.{name}" for name in ("MCPServerHTTP", "MCPServerSSE", "MCPServerStdio")},
+        **{
+            name: f"oarlock.compat.crewai.mcp.filters.{name}"
+            for name in ("StaticToolFilter", "create_static_tool_filter")
+        },
+    },
+    "crewai.mcp.filters": {
+        name: f"oarlock.compat.crewai.mcp.filters.{name}" for name in ("StaticToolFilter", "create_static_tool_filter")
+    },
+    "crewai.mcp.config": {name: f"oarlock.mcp.{name}" for name in ("MCPServerHTTP", "MCPServerSSE", "MCPServerStdio")},
     "crewai.lite_agent_output": {
         "LiteAgentOutput": "oarlock.compat.crewai.lite_agent_output.LiteAgentOutput",
     },

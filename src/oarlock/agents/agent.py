@@ -30,6 +30,7 @@ __all__ = ["Agent"]
 _LATER = {
     "allow_code_execution": False,
     "knowledge_sources": None,
+    "mcps": None,
     "memory": False,
     "multimodal": False,
     "reasoning": False,

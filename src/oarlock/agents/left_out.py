@@ -32,6 +32,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     "knowledge_config": _FACTS,
     "knowledge_sources": _FACTS,
     "max_reasoning_attempts": _PLAN,
+    "mcps": "give servers of oarlock.mcp in tools=[...]",
     "max_tokens": "it is the LLM's: ChatLLM(max_tokens=...)",
     "memory": _FACTS,
     "multimodal": _FILES,

@@ -37,7 +37,6 @@ _OFF: Final[Mapping[str, Mapping[str, Any]]] = {
         "knowledge": None,
         "knowledge_config": None,
         "max_reasoning_attempts": None,
-        "mcps": None,
         "planning": False,
         "planning_config": None,
         "reasoning": False,

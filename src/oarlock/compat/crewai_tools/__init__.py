@@ -1,4 +1,4 @@
-"""`crewai_tools`: those of its tools that need nothing but the working folder. Each of the others says what to do instead."""
+"""`crewai_tools`: those of its tools that need nothing but the working folder, and MCP servers. Each of the others says what to do instead."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from oarlock._lazy import lazy_names
 
 if TYPE_CHECKING:
     from oarlock.compat.crewai_tools.files import DirectoryReadTool, FileReadTool, FileWriterTool
+    from oarlock.compat.crewai_tools.mcp_adapter import MCPServerAdapter
     from oarlock.tools import BaseTool, tool
 
-__all__ = ["BaseTool", "DirectoryReadTool", "FileReadTool", "FileWriterTool", "tool"]
+__all__ = ["BaseTool", "DirectoryReadTool", "FileReadTool", "FileWriterTool", "MCPServerAdapter", "tool"]
 
-_import = lazy_names(__name__, {"DirectoryReadTool": "files", "FileReadTool": "files", "FileWriterTool": "files"})
+_import = lazy_names(
+    __name__,
+    {
+        "DirectoryReadTool": "files",
+        "FileReadTool": "files",
+        "FileWriterTool": "files",
+        "MCPServerAdapter": "mcp_adapter",
+    },
+)
 
 
 def __getattr__(name: str) -> object:

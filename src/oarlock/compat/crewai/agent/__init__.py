@@ -18,7 +18,7 @@ class Agent(oarlock.Agent):
     """`oarlock.Agent`, and what scripts for CrewAI count on besides.
 
     `llm` may be a model's name as `crewai.LLM` knows it; without one, the environment variables `MODEL`, `MODEL_NAME` and
-    `OPENAI_MODEL_NAME` may name it. Nothing else is ever asked.
+    `OPENAI_MODEL_NAME` may name it. Nothing else is ever asked. `mcps` are MCP servers, or their URLs.
 
     Raises:
         ConfigurationError: see `oarlock.Agent`.
@@ -34,6 +34,10 @@ class Agent(oarlock.Agent):
 
     def __init__(self, *args: Any, **given: Any) -> None:
         given = with_llms("Agent", settled("Agent", given), "llm", "function_calling_llm")
+        if mcps := given.pop("mcps", None):
+            from oarlock.compat.mcp_servers import servers_in  # only where there are any
+
+            given["tools"] = [*(given.get("tools") or ()), *servers_in(mcps)]
         if given.get("llm") is None and not _names_llm(given.get("config")):
             given["llm"] = environment_llm()
         super().__init__(*args, **given)

@@ -1,0 +1,5 @@
+"""`crewai.mcp.config`."""
+
+from oarlock.mcp import MCPServerHTTP, MCPServerSSE, MCPServerStdio
+
+__all__ = ["MCPServerHTTP", "MCPServerSSE", "MCPServerStdio"]
