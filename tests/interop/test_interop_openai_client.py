@@ -12,8 +12,9 @@ openai = pytest.importorskip("openai", reason="openai is not installed here: mak
 
 from interop_helpers import TOKEN, Behind  # noqa: E402
 
-from oarlock import BudgetExceededError, Request, ToolCall  # noqa: E402
+from oarlock import AuthenticationError, BudgetExceededError, Request, ToolCall  # noqa: E402
 from oarlock.compat import as_async_openai_client, as_openai_client  # noqa: E402
+from oarlock.compat.interop.openai_client import with_cause  # noqa: E402
 from oarlock.errors import OarlockError  # noqa: E402
 from oarlock.policies import Budget  # noqa: E402
 from oarlock.testing import Drop, FunctionLLM, Hang, ScriptedLLM, Status, ToolCalls  # noqa: E402
@@ -179,3 +180,40 @@ def test_a_custom_llm_that_names_no_ids() -> None:
     chunks = list(create(as_openai_client(llm), tools=[TOOL], stream=True))
     calls = [call for chunk in chunks if chunk.choices for call in chunk.choices[0].delta.tool_calls or ()]
     assert [call.function.name for call in calls] == ["add"]
+
+
+async def test_failures_for_coroutines(behind: Behind) -> None:
+    llm, endpoint = behind(Status(400), Status(400), lambda request: broken(), policies=())
+    client = as_async_openai_client(llm)
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError):
+            await create(client, stream=stream)
+    pieces = await create(client, stream=True)
+    assert [(await anext(pieces)).choices[0].delta.content for _ in range(2)] == ["", "Row, "]
+    with pytest.raises(openai.APIError, match=r"broke off|ended before"):
+        async for _ in pieces:
+            pass
+    assert len(endpoint.requests) == 3
+
+
+def test_the_cause_of_an_error_can_be_had(behind: Behind) -> None:
+    llm, _ = behind("Hello", token="wrong")
+    client = as_openai_client(llm)
+    with pytest.raises(openai.AuthenticationError) as caught, with_cause():
+        create(client)
+    assert isinstance(caught.value.__cause__, AuthenticationError)
+    with pytest.raises(RuntimeError) as wrapped, with_cause():
+        try:
+            create(client)
+        except openai.AuthenticationError as error:
+            raise RuntimeError("As frameworks do") from error
+    assert isinstance(wrapped.value.__cause__.__cause__, AuthenticationError)
+    with pytest.raises(KeyError) as other, with_cause():
+        raise KeyError
+    assert other.value.__cause__ is None
+
+
+def test_a_blocking_stream_that_is_left_early() -> None:
+    with create(as_openai_client(ScriptedLLM(["Row, row"])), stream=True) as stream:
+        assert [next(stream).choices[0].delta.content for _ in range(2)] == ["", "Row, "]
+    assert list(stream) == []
