@@ -25,13 +25,15 @@ def main() -> int:
     """Run it."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=100, help="over all databases")
+    options.add_argument("--only", choices=["sqlite", "postgresql"], help="all kills over this one")
     options.add_argument("--seed", type=int, default=0)
     given = options.parse_args()
     reports = []
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        half = given.kills // 2 if PROGRAMS is not None else given.kills
-        if PROGRAMS is not None:
+        half = {"sqlite": given.kills, "postgresql": 0}.get(given.only, given.kills // 2)
+        half = half if PROGRAMS is not None else given.kills
+        if half < given.kills:
             server = PostgresServer()
             try:
                 place = Path(folder, "postgresql")
@@ -39,9 +41,10 @@ def main() -> int:
                 reports.append(crash(server.database(), place, kills=given.kills - half, workers=3, seed=given.seed))
             finally:
                 server.close()
-        place = Path(folder, "sqlite")
-        place.mkdir()
-        reports.append(crash(f"sqlite:///{place}/runs.db", place, kills=half, workers=1, seed=given.seed))
+        if half:
+            place = Path(folder, "sqlite")
+            place.mkdir()
+            reports.append(crash(f"sqlite:///{place}/runs.db", place, kills=half, workers=1, seed=given.seed))
     show(reports)
     print(f"{time.monotonic() - began:.0f} s")
     return 0 if all(report.is_good for report in reports) else 1

@@ -140,12 +140,14 @@ def crash(
             crew.submit(database=database, run_id=run_id).close()
             handles.append(RunHandle(run_id, database=store, crew=crew))
 
+    lines = 0
     while report.kills < kills:
         feed()
-        time.sleep(dice.uniform(0.2, 1.5))
-        before = len(noted(journal))
-        if before == 0:
+        if len(noted(journal)) == lines:  # nothing has been done since the last one
+            time.sleep(0.05)
             continue
+        time.sleep(dice.uniform(0, 1.5))
+        lines = len(noted(journal))
         victim = dice.randrange(len(alive))
         alive[victim].end(signal.SIGKILL)
         report.kills += 1

@@ -19,6 +19,7 @@ def worker(
     ],
     database: Database,
     concurrency: Annotated[int, typer.Option(help="Most runs at once, of each crew.")] = 16,
+    poll: Annotated[float, typer.Option(help="Seconds between two looks for new runs.")] = 0.2,
     grace: Annotated[float, typer.Option(help="Seconds that runs have to end after SIGTERM or Ctrl-C.")] = 30.0,
 ) -> None:
     """Take submitted runs of crews, and those that died with other workers, until SIGTERM.
@@ -29,4 +30,6 @@ def worker(
     from oarlock.project.importing import imported
 
     found = imported(registry, "MODULE:NAME", Path())
-    run_worker(found, database, concurrency, grace, lambda line: typer.echo(line, err=True))
+    run_worker(
+        found, database, lambda line: typer.echo(line, err=True), concurrency=concurrency, grace=grace, poll=poll
+    )

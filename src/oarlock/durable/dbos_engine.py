@@ -83,6 +83,7 @@ class DbosEngine:
         queues: those to take runs from, with how many at once; `None` for as many as there are.
         sealer: makes what is written unreadable without the key.
         is_worker: it serves queues; in SQLite one process may.
+        poll: seconds between two looks at a queue.
 
     Raises:
         ConfigurationError: there is a DBOS in this process already, or another worker has the SQLite database.
@@ -97,6 +98,7 @@ class DbosEngine:
         sealer: Sealer | None = None,
         *,
         is_worker: bool = False,
+        poll: float = _POLL,
     ) -> None:
         if _Current.engine is not None:
             raise ConfigurationError("There can be one database of runs at a time in a process.")
@@ -105,6 +107,7 @@ class DbosEngine:
         self.executor = new_executor()
         self._own_queue = f"here.{self.executor}"
         self._runner = runner
+        self._poll = poll
         self._started: dict[str, Mapping[str, Any]] = {}
         self._driven: set[str] = set()
         self._given_up: dict[str, BaseException] = {}  # why work on a run ended without an outcome
@@ -147,7 +150,9 @@ class DbosEngine:
                     self._register(name, most)
 
     def _register(self, queue: str, most: int | None) -> None:
-        DBOS.register_queue(queue, worker_concurrency=most, polling_interval_sec=_POLL, on_conflict="always_update")
+        DBOS.register_queue(
+            queue, worker_concurrency=most, polling_interval_sec=self._poll, on_conflict="always_update"
+        )
 
     def start(self, run_id: str, spec: Any, facts: Mapping[str, Any]) -> Callable[[], Any]:
         self._started[run_id] = facts
