@@ -33,7 +33,8 @@ def _named(reference: object) -> MCPServer:
     if not isinstance(reference, str) or "://" not in reference:
         shown = repr(reference) if isinstance(reference, str) else f"a {type(reference).__name__}"
         raise ConfigurationError(
-            f"Agent: mcps takes URLs, and servers of crewai.mcp, not {shown}: CrewAI's catalog is a service of theirs."
+            f"Agent(mcps=[{shown}]) is not in Oarlock: it takes URLs, and servers of crewai.mcp; CrewAI's catalog is a service "
+            "of theirs."
         )
     url, _, tool = reference.partition("#")
     return MCPServerHTTP(url=url, allowed_tools=[unquote(tool)] if tool else None)

@@ -64,6 +64,7 @@ _INSTEAD: Final[Mapping[str, str]] = {
     "stream_events": "llm.stream(messages) gives the pieces of an answer",
     "telemetry": _TELEMETRY,
     "test": _TRIES,
+    "tool_failure": "a tool that fails raises ToolError, and the model is told its text",
     "train": _TRIES,
     "training": _TRIES,
 }
