@@ -17,7 +17,7 @@ from oarlock.compat import as_async_openai_client, as_openai_client  # noqa: E40
 from oarlock.compat.interop.openai_client import with_cause  # noqa: E402
 from oarlock.errors import OarlockError  # noqa: E402
 from oarlock.policies import Budget  # noqa: E402
-from oarlock.testing import Drop, FunctionLLM, Hang, ScriptedLLM, Status, ToolCalls  # noqa: E402
+from oarlock.testing import Drop, Hang, ScriptedLLM, Status, ToolCalls  # noqa: E402
 
 HI: Any = [{"role": "user", "content": "Hi"}]
 TOOL: Any = {"type": "function", "function": {"name": "add", "description": "Add.", "parameters": {"type": "object"}}}
@@ -56,24 +56,33 @@ def test_a_stream(behind: Behind) -> None:
     assert endpoint.requests[0].json["stream"] is True
 
 
-async def test_a_stream_for_coroutines_that_is_left_early(behind: Behind) -> None:
-    ended = []
+class Watched(ScriptedLLM):
+    """Takes note when its work has ended."""
 
-    async def answer(request: Request) -> str:
-        return "Row, row, row your boat"
+    ended = False
 
-    class Watched(FunctionLLM):
-        async def _respond(self, runtime: Any, request: Request) -> Any:
-            try:
-                return await super()._respond(runtime, request)
-            finally:
-                ended.append(True)
+    async def _respond(self, runtime: Any, request: Request) -> Any:
+        try:
+            return await super()._respond(runtime, request)
+        finally:
+            self.ended = True
 
-    stream = await create(as_async_openai_client(Watched(answer)), stream=True)
+
+async def test_a_stream_for_coroutines_that_is_left_early() -> None:
+    llm = Watched(["Row, row, row your boat"])
+    stream = await create(as_async_openai_client(llm), stream=True)
     assert [(await anext(stream)).choices[0].delta.content for _ in range(2)] == ["", "Row, "]
-    assert not ended
+    assert not llm.ended
     await stream.close()
-    assert ended
+    assert llm.ended
+
+
+def test_a_stream_that_is_left_early() -> None:
+    llm = Watched(["Row, row, row your boat"])
+    with create(as_openai_client(llm), stream=True) as stream:
+        assert [next(stream).choices[0].delta.content for _ in range(2)] == ["", "Row, "]
+        assert not llm.ended
+    assert llm.ended
 
 
 def test_tool_calls_and_their_results(behind: Behind) -> None:
@@ -211,9 +220,3 @@ def test_the_cause_of_an_error_can_be_had(behind: Behind) -> None:
     with pytest.raises(KeyError) as other, with_cause():
         raise KeyError
     assert other.value.__cause__ is None
-
-
-def test_a_blocking_stream_that_is_left_early() -> None:
-    with create(as_openai_client(ScriptedLLM(["Row, row"])), stream=True) as stream:
-        assert [next(stream).choices[0].delta.content for _ in range(2)] == ["", "Row, "]
-    assert list(stream) == []
