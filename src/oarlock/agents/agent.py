@@ -140,8 +140,8 @@ class Agent:
         text(owner, "backstory", self.backstory, empty=True)
         if self.llm is not None:
             check_llm(owner, "llm", self.llm)
-        self.tools = items(owner, "tools", self.tools)
-        if self.tools:
+        if self.tools != []:
+            self.tools = items(owner, "tools", self.tools)
             tools_of(owner, self.tools)
 
     def _check_settings(self) -> None:

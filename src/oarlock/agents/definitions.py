@@ -34,7 +34,7 @@ def checked(
         plain = shape.known if usual is None else frozenset(usual)
         original: Callable[..., None] = getattr(cls, "__init__")  # noqa: B009  mypy is wary of __init__ by its name
 
-        def generated(self: Any, **given: Any) -> None:
+        def whole(self: Any, given: dict[str, Any]) -> None:
             original(self, **given)
             if not given.keys() <= plain:
                 self._check_settings()
@@ -43,9 +43,9 @@ def checked(
         def __init__(self: T, *args: Any, **given: Any) -> None:  # noqa: N807
             if args or not (shape.required <= given.keys() <= shape.known):
                 given, config = shape.settle(args, given)
-                _build(generated, self, shape.with_llms(given), config)
+                _build(whole, self, shape.with_llms(given), config)
             else:
-                generated(self, **shape.with_llms(given))
+                whole(self, shape.with_llms(given))
 
         setattr(cls, "__init__", __init__)  # noqa: B010
         return cls
@@ -116,11 +116,11 @@ class _Shape:
 
 
 def _build(
-    generated: Callable[..., None], one: object, given: dict[str, Any], config: Mapping[str, Any] | None
+    build: Callable[[Any, dict[str, Any]], None], one: object, given: dict[str, Any], config: Mapping[str, Any] | None
 ) -> None:
     """Build an object, naming the place of its `config`, where it has one, if something is wrong."""
     try:
-        generated(one, **given)
+        build(one, given)
     except ConfigurationError as error:
         if config is None:
             raise

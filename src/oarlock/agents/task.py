@@ -95,8 +95,8 @@ class Task:
             self.context = items(owner, "context", self.context)
             if not all(isinstance(task, Task) for task in self.context):
                 raise ConfigurationError(f"{owner}: context must be a list of tasks.")
-        self.tools = items(owner, "tools", self.tools)
-        if self.tools:
+        if self.tools != []:
+            self.tools = items(owner, "tools", self.tools)
             tools_of(owner, self.tools)
         self.structure, self.all_guardrails = None, ()
 
