@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TextIO
 
 from oarlock.contract.answers import cut_at_stop, reply_from, require_answer
@@ -29,6 +29,7 @@ from oarlock.runtime.streams import AsyncStream, Stream
 __all__ = ["BaseLLM"]
 
 _DOORS = ("call", "acall", "complete", "acomplete")
+_STRUCTURED = ("complete", "acomplete")
 _CACHES = ("_oarlock_pool", "_oarlock_stack")  # made when first needed; a copy or pickle makes its own
 
 
@@ -355,12 +356,9 @@ class BaseLLM(ABC):
         return compose(budgets, handler, self) if budgets else handler
 
     async def _ask_own_code(self, runtime: Runtime, request: Request) -> Reply:
-        structured = bool(self._written & {"complete", "acomplete"})
-        blocking, awaitable = ("complete", "acomplete") if structured else ("call", "acall")
-        forms = [self._form(name, request) if name in self._written else None for name in (blocking, awaitable)]
-        who = f"{type(self).__name__}.{blocking if forms[0] else awaitable}()"
+        blocking, awaitable = self._own_names()
+        who = f"{type(self).__name__}.{blocking if blocking in self._written else awaitable}()"
         deadline = _earlier(request.deadline, request.timeout and runtime.now() + request.timeout)
-        argument = request if structured else [dict(message) for message in request.messages]
         outer = current_call()
         with scope(
             attempt=request.attempt,
@@ -373,7 +371,7 @@ class BaseLLM(ABC):
             apart=False,
         ):
             try:
-                answer = await runtime.invoke(*forms, argument, deadline=deadline, pool=self._threads)
+                answer = await self._own_answer(runtime, request, deadline)
             except Exception as error:  # the boundary to the user's own code: everything is classified
                 if isinstance(error, TimeoutError) and deadline is not None and runtime.now() >= deadline:
                     raise LLMTimeoutError(f"{who} gave no answer before its time was up.") from error
@@ -381,6 +379,17 @@ class BaseLLM(ABC):
                 raise ours from (error if ours is not error else error.__cause__)
         reply = require_answer(reply_from(answer, who), who)
         return _cut(reply, [*self._oarlock_stop, *request.stop])
+
+    def _own_names(self) -> tuple[str, str]:
+        """Return what the user's own code is called, blocking and awaitable; one of them may not be there."""
+        return ("call", "acall") if self._written.isdisjoint(_STRUCTURED) else _STRUCTURED
+
+    def _own_answer(self, runtime: Runtime, request: Request, deadline: float | None) -> Awaitable[Any]:
+        """Ask the user's own code, with the arguments that it takes; what is made here for that is gone while it works."""
+        names = self._own_names()
+        forms = [self._form(name, request) if name in self._written else None for name in names]
+        argument = request if names is _STRUCTURED else [dict(message) for message in request.messages]
+        return runtime.invoke(*forms, argument, deadline=deadline, pool=self._threads)
 
     def _form(self, name: str, request: Request) -> Callable[..., Any]:
         method: Callable[..., Any] = getattr(self, name)
@@ -445,4 +454,6 @@ def _cut(reply: Reply, stop: Sequence[str]) -> Reply:
 
 
 def _earlier(first: float | None, second: float | None) -> float | None:
-    return min((time for time in (first, second) if time is not None), default=None)
+    if first is None or second is None:
+        return second if first is None else first
+    return min(first, second)
