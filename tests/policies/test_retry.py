@@ -24,7 +24,7 @@ from oarlock.contract.errors import (
     RateLimitError,
     ServerError,
 )
-from oarlock.contract.events import Waiting
+from oarlock.contract.events import Waited, Waiting
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Handler
 from oarlock.contract.reply import Delta, Reply
@@ -355,7 +355,10 @@ def test_jobs_side_by_side_do_not_share_a_loop(runtime: VirtualRuntime) -> None:
     assert runtime.run(whole()) == ["ok"] * 10
 
 
-def test_the_events_are_waiting_events(watch: Watch, runtime: VirtualRuntime) -> None:
+def test_a_wait_is_told_at_its_beginning_and_at_its_end(watch: Watch, runtime: VirtualRuntime) -> None:
     with runtime:
         ScriptedLLM([DOWN, "ok"]).with_policies(watch, Retry()).call("Hi")
-    assert all(isinstance(event, Waiting) for event in watch.events)
+    waiting, waited = watch.events
+    assert isinstance(waiting, Waiting)
+    assert isinstance(waited, Waited)
+    assert waiting.seconds == waited.seconds == runtime.now()

@@ -71,7 +71,7 @@ class Event:
     Attributes:
         agent: the role of the agent at work, if it was inside one's.
         task: the name of the task, likewise.
-        time: when, in seconds since the epoch, by the run's clock.
+        time: when, in seconds since the epoch, by the run's clock; it does not count where events are compared.
         run_id: of the run.
         task_id: of this doing of the task.
         span_id: of the piece of work that this event begins or ends, or else in which it happened; see the module's text.
@@ -80,7 +80,7 @@ class Event:
 
     agent: str | None = field(default_factory=lambda: current_call().agent)
     task: str | None = field(default_factory=lambda: current_call().task)
-    time: float = field(default_factory=lambda: current_call().clock())
+    time: float = field(default_factory=lambda: current_call().clock(), compare=False)
     run_id: str | None = field(default_factory=lambda: current_call().run_id)
     task_id: str | None = field(default_factory=lambda: current_call().task_id)
     span_id: str | None = field(default_factory=lambda: current_call().span_id)

@@ -39,8 +39,8 @@ class Retry:
     Waits with full jitter, `random() * min(base_delay * 2**i, max_delay)`, longer after a 429; a server's hint
     (`retry-after-ms`, `retry-after` in seconds or as a date) is a floor, plus up to a fifth of it. It never waits past the
     deadline, never retries what cannot heal (a wrong key, a bad request, an exhausted quota, a bad certificate, or what
-    the server forbids by `x-should-retry: false`) and never once a piece of a streamed answer has been handed out. All
-    attempts of a call carry the same idempotency key.
+    the server forbids by `x-should-retry: false`) and never once a piece of a streamed answer has been handed out, unless
+    its reader can tell attempts apart. All attempts of a call carry the same idempotency key.
 
     Each retry is paid from a budget that all calls to the endpoint share, over all LLM objects of the process: see
     `RetryBudget`. When it is used up, the error is raised at once, with a note that says so.
