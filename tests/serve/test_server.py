@@ -1,6 +1,7 @@
 """An application under servers, ours and others."""
 
 import asyncio
+import socket
 from typing import Any
 
 import httpx2
@@ -91,6 +92,23 @@ def test_a_server_that_does_not_begin_says_why(monkeypatch: pytest.MonkeyPatch):
 def test_settings_that_cannot_work(settings: Any, says: str):
     with pytest.raises(ConfigurationError, match=says):
         serve(create_app({"mine": ScriptedLLM([])}), **settings)
+
+
+def test_answers_are_sent_at_once(monkeypatch: pytest.MonkeyPatch):
+    """Without Nagle's algorithm, that is: it would hold back each answer's body for 40 ms."""
+    seen: list[int] = []
+
+    class Looks(module.PatientProtocol):
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            listening = transport.get_extra_info("socket")
+            seen.append(listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(module, "PatientProtocol", Looks)
+    with serving(create_app({"mine": ScriptedLLM([])})) as url:
+        assert httpx2.get(f"{url}/health").is_success
+    assert seen
+    assert all(seen)
 
 
 def test_with_keys_others_may_reach_it(monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import queue
 import signal
 import socket
@@ -30,6 +31,7 @@ __all__ = ["serve", "serving"]
 _log = logging.getLogger("oarlock.serve")
 _IDLE_SECONDS: Final = 30  # that an unused connection is kept; longer than the 15 s that clients keep theirs (httpx: 5)
 _LAST_PORT: Final = 65_535
+_BACKLOG: Final = 1024  # connections that the system holds until they are taken
 _TICK: Final = 0.1  # seconds; as uvicorn looks for a second Ctrl-C
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -206,12 +208,21 @@ def _listening(host: str, port: int) -> socket.socket:
     if whole("serve", "port", port, least=0) > _LAST_PORT:  # which the system would take modulo 65536
         raise ConfigurationError(f"serve: port must be from 0 to {_LAST_PORT}, not {port}.")
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family, backlog=1024)
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = found[0]
+        # Said to be TCP's, so that asyncio sends what it has at once: else each answer waits 40 ms for an acknowledgement.
+        listener = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            if os.name == "posix":  # elsewhere it would let several servers share the port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise ConfigurationError(f"Cannot listen on {host}:{port}: {error.strerror or error}.") from error
+    return listener
 
 
 def _url(listener: socket.socket, *, tls: bool) -> str:
