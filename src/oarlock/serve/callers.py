@@ -40,7 +40,7 @@ class Caller:
     name: str
     policies: tuple[Policy, ...] = field(default=(), repr=False, compare=False)
     claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    token: Secret | None = field(default=None, repr=False, compare=False)
+    token: Secret | None = field(default=None, repr=False)  # compared, so that no sign-in is kept beyond its token
 
     @property
     def user(self) -> Any:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from starlette.types import Receive, Scope, Send
 
-from oarlock.serve.connection import ClientGone, unless_gone
+from oarlock.serve.connection import unless_gone
 
 __all__ = ["EventAnswer", "Put"]
 
@@ -22,6 +22,7 @@ _HEADERS: Final = [
     (b"x-accel-buffering", b"no"),  # so that nginx hands on what comes when it comes
 ]
 _STILL_HERE: Final = b": waiting\n\n"
+_AHEAD: Final = 16  # events that may be made before they are sent
 
 
 class EventAnswer:
@@ -50,35 +51,68 @@ class EventAnswer:
         await unless_gone(receive, self._answer(send))
 
     async def _answer(self, send: Send) -> None:
-        queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(1)
-        source = asyncio.ensure_future(self._pump(queue))
+        belt = _Belt()
+        source = asyncio.ensure_future(self._produce(belt.put))  # one task, since whatever makes events may keep timers
+        source.add_done_callback(belt.end)
         try:
-            first = await self._next(queue)
-            if isinstance(first, Exception):
-                raise first  # nothing has been sent, so that the error can still have its status
+            first = await belt.take(self._heartbeat)
+            if not first:
+                await source  # nothing has been sent, so that its error can still have its status
             await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-            while first is not None:
-                event = self._cut(first) if isinstance(first, Exception) else first
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-                first = None if isinstance(first, Exception) else await self._next(queue)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            events = first
+            while events:
+                await send({"type": "http.response.body", "body": events, "more_body": True})
+                events = await belt.take(self._heartbeat)
+            await send({"type": "http.response.body", "body": await self._ending(source), "more_body": False})
         finally:
             source.cancel()
-            with suppress(asyncio.CancelledError, ClientGone):
+            with suppress(asyncio.CancelledError, Exception):
                 await source
 
-    async def _next(self, queue: asyncio.Queue[bytes | Exception | None]) -> bytes | Exception | None:
+    async def _ending(self, source: asyncio.Future[None]) -> bytes:
+        """Return the last event of one that failed after it had begun, else nothing."""
         try:
-            async with asyncio.timeout(self._heartbeat):
-                return await queue.get()
-        except TimeoutError:
-            return _STILL_HERE
+            await source
+        except Exception as error:  # noqa: BLE001  whatever it is, the client is told of it
+            return self._cut(error)
+        return b""
 
-    async def _pump(self, queue: asyncio.Queue[bytes | Exception | None]) -> None:
-        """Make the events in one task, since whatever makes them may keep timers."""
-        try:
-            await self._produce(queue.put)
-        except Exception as error:  # noqa: BLE001  handed on to whoever answers
-            await queue.put(error)
-        else:
-            await queue.put(None)
+
+class _Belt:
+    """Events on their way from whoever makes them to whoever sends them, a few at most."""
+
+    __slots__ = ("_arrived", "_ended", "_events", "_room")
+
+    def __init__(self) -> None:
+        self._events: list[bytes] = []
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ended = False
+
+    async def put(self, event: bytes) -> None:
+        """Send an event, and return once there is room for the next."""
+        self._events.append(event)
+        self._arrived.set()
+        if len(self._events) >= _AHEAD:
+            self._room.clear()
+            await self._room.wait()
+
+    def end(self, _: object) -> None:
+        """Note that nothing more will come."""
+        self._ended = True
+        self._arrived.set()
+
+    async def take(self, patience: float) -> bytes:
+        """Return all events that have come; a comment where none has for so many seconds; nothing after the last one."""
+        if not self._arrived.is_set():
+            try:
+                async with asyncio.timeout(patience):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return _STILL_HERE
+        events = b"".join(self._events)
+        self._events.clear()
+        if not self._ended:
+            self._arrived.clear()
+        self._room.set()
+        return events

@@ -6,6 +6,7 @@ import logging
 import traceback
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import quote
 
 from oarlock.contract.errors import BadRequestError, CallFailedError, LLMError, OarlockError, ResponseFormatError
 from oarlock.contract.reply import Usage
@@ -52,6 +53,8 @@ class Record:
 
     def log(self, method: str, path: str, seconds: float) -> None:
         """Log the request, now that it is over."""
+        if not _log.isEnabledFor(logging.INFO):
+            return
         facts = [f"caller={self.caller.name}"]
         if self.model is not None:
             facts.append(f"model={self.model}")
@@ -59,7 +62,7 @@ class Record:
             facts.append(f"tokens={self.usage.prompt_tokens}+{self.usage.completion_tokens}")
         if self.error is not None:
             facts.append(f"error={self.error}")
-        line = f"{self.request_id} {method} {scrub(path, 200)} {self.status} {seconds:.3f}s {' '.join(facts)}"
+        line = f"{self.request_id} {method} {quote(path[:200])} {self.status} {seconds:.3f}s {' '.join(facts)}"
         _log.info("%s", line)
 
 
