@@ -117,3 +117,32 @@ def test_nobody_tries_again_what_our_policies_have_tried(behind: Behind) -> None
         agents.Runner.run_sync(agent, "Hi")
     assert isinstance(caught.value.__cause__, ServerError)
     assert len(endpoint.requests) == 3
+
+
+def test_traces_hold_no_secret(behind: Behind) -> None:
+    class Kept(agents.tracing.TracingProcessor):
+        spans: list[Any] = []  # noqa: RUF012
+
+        def on_trace_start(self, trace: Any) -> None: ...
+        def on_trace_end(self, trace: Any) -> None: ...
+        def on_span_start(self, span: Any) -> None: ...
+        def on_span_end(self, span: Any) -> None:
+            self.spans.append(span.export())
+
+        def shutdown(self) -> None: ...
+        def force_flush(self) -> None: ...
+
+    llm, _ = behind("Hello")
+    refused, _ = behind("Hello", token="wr0ng-token-of-ours")
+    agents.set_trace_processors([Kept()])
+    agents.set_tracing_disabled(False)
+    try:
+        agents.Runner.run_sync(agents.Agent(name="Guide", model=as_openai_agents_model(llm)), "Hi")
+        with pytest.raises(openai.AuthenticationError):
+            agents.Runner.run_sync(agents.Agent(name="Guide", model=as_openai_agents_model(refused)), "Hi")
+    finally:
+        agents.set_tracing_disabled(True)
+        agents.set_trace_processors([])
+    assert "generation" in str(Kept.spans)
+    assert "wr0ng" not in str(Kept.spans)
+    assert TOKEN not in str(Kept.spans)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import traceback
 from typing import Any
 
 import pytest
@@ -140,3 +142,13 @@ def test_pydantic_ais_own_fallback(behind: Behind) -> None:
     llm, _ = behind(Status(503), policies=())
     models = as_pydantic_ai_model(llm), as_pydantic_ai_model(ScriptedLLM(["From the second"]))
     assert pydantic_ai.Agent(FallbackModel(*models)).run_sync("Hi").output == "From the second"
+
+
+def test_secrets_are_shown_nowhere(behind: Behind, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    llm, _ = behind("Hello", token="wr0ng-token-of-ours")
+    model = as_pydantic_ai_model(llm)
+    with pytest.raises(exceptions.ModelHTTPError) as caught:
+        pydantic_ai.Agent(model).run_sync("Hi")
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text + repr(model) + repr(vars(model))
+    assert "wr0ng" not in shown
