@@ -199,7 +199,7 @@ tasks:
             ("{agents: {}, tasks: {}, verbos: 1}", "verbos is unknown"),
             ("{agents: {a: {role: R, gaol: G}}, tasks: {}}", "gaol is unknown"),
             ("{agents: {}, tasks: {t: {agent: a}}}", "description is missing"),
-            ("{agents: {a: {role: R, goal: G, tools: [search]}}, tasks: {}}", "does not fit"),
+            ("{agents: {a: {role: R, goal: G, tools: [my search]}}, tasks: {}}", "does not fit"),
             ("{agents: {}, tasks: {}, llm: {model: m, api_key: sk-123}}", "does not fit"),
             ("{agents: {}, tasks: {}, llm: {policies: [rtry]}}", "rtry"),
             ("{agents: {}, tasks: {}, process: circular}", "circular"),

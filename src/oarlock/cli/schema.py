@@ -15,12 +15,18 @@ from oarlock.agents.task import Task
 from oarlock.llms.http import HttpLLM
 from oarlock.project.crew_file import CODE, LLMS, MANY, NAMED
 from oarlock.project.parts import POLICIES
+from oarlock.project.servers import TRANSPORTS
 from oarlock.tools.docstrings import parse_docstring
 
 __all__ = ["crew_schema", "print_schema"]
 
 _TYPES: Final = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _IMPORT: Final = {"type": "string", "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"}
+_TOOL: Final = {
+    "type": "string",
+    "pattern": rf"{_IMPORT['pattern']}|^[\w-]+$",
+    "description": "Such as my_tools:search, or the name of one of mcp_servers.",
+}
 _NOT_IN_FILES: Final = {"transport"}  # an object of the program
 _OF_SETTINGS: Final[dict[str, dict[str, Any]]] = {
     "auth": {"type": "object"},
@@ -50,6 +56,11 @@ def crew_schema() -> dict[str, Any]:
         "agents": {"type": "object", "additionalProperties": _object(Agent, ["role", "goal"])},
         "tasks": {"type": "object", "additionalProperties": _object(ConditionalTask, ["description"])},
         "llm": {**llm, "description": "For all agents that have none of their own."},
+        "mcp_servers": {
+            "type": "object",
+            "additionalProperties": {"$ref": "#/$defs/mcp_server"},
+            "description": "MCP servers by name; an agent that has the name among its tools has the server's.",
+        },
         "llms": {"type": "object", "additionalProperties": llm, "description": "Further LLMs by name."},
     }
     return {
@@ -59,7 +70,7 @@ def crew_schema() -> dict[str, Any]:
         "properties": properties,
         "required": ["agents", "tasks"],
         "additionalProperties": False,
-        "$defs": {"llm": _llm(), "policy": _policy()},
+        "$defs": {"llm": _llm(), "mcp_server": _mcp_server(), "policy": _policy()},
     }
 
 
@@ -82,7 +93,7 @@ def _argument(name: str, annotation: str) -> dict[str, Any]:
     if name in NAMED:
         return {"type": "string"}
     if name in CODE:
-        return dict(_IMPORT)
+        return dict(_TOOL if name == "tool" else _IMPORT)
     if name == "process":
         return {"enum": [str(one) for one in Process]}
     return {"type": "object"} if name == "budget" else _plain(annotation)
@@ -122,6 +133,33 @@ def _llm() -> dict[str, Any]:
             {"type": "object", "properties": {**settings, **local}, "additionalProperties": False},
         ],
     }
+
+
+def _mcp_server() -> dict[str, Any]:
+    texts = {"type": "object", "additionalProperties": {"type": ["string", "number", "object"]}}
+    names = {"type": "array", "items": {"type": "string"}}
+    settings: dict[str, Any] = {
+        "allowed_tools": names,
+        "args": names,
+        "allow_http": {"type": "boolean"},
+        "auth": {"type": "object"},
+        "blocked_tools": names,
+        "cache_tools_list": {"type": "boolean"},
+        "command": {"type": ["string", "array"], "items": {"type": "string"}, "description": "The program."},
+        "connect_timeout": {"type": "number"},
+        "cwd": {"type": "string"},
+        "dangerous": {"type": ["boolean", "array"], "items": {"type": "string"}},
+        "env": {**texts, "description": "Variables; secrets as env:NAME or file:PATH."},
+        "headers": {**texts, "description": "Sent with every request; secrets as env:NAME or file:PATH."},
+        "name": {"type": "string"},
+        "prefix": {"type": "string"},
+        "timeout": {"type": "number"},
+        "tool_filter": dict(_IMPORT),
+        "transport": {"enum": list(TRANSPORTS)},
+        "transport_options": {"type": "object"},
+        "url": {"type": "string", "description": "Where the server is."},
+    }
+    return {"type": "object", "properties": settings, "additionalProperties": False}
 
 
 def _policy() -> dict[str, Any]:

