@@ -262,6 +262,29 @@ def test_what_cannot_fit_is_told_before_the_call(run: Callable[..., str]) -> Non
     assert llm.requests == []
 
 
+def test_nothing_is_refused_on_a_mere_assumption(run: Callable[..., str], caplog: pytest.LogCaptureFixture) -> None:
+    """But what can be shortened is."""
+
+    class Silent(BaseLLM):
+        def __init__(self) -> None:
+            super().__init__()
+            self.script = iter([[call_of(number=1, size=50_000).as_message()], "done"])
+            self.lengths: list[int] = []
+
+        def call(self, messages: Any, tools: Any = None) -> Any:
+            self.lengths.append(len(str(messages)))
+            return next(self.script)
+
+        def supports_function_calling(self) -> bool:
+            return True
+
+    llm = Silent()
+    with caplog.at_level(logging.WARNING, "oarlock.agents"):
+        assert run(crew_of(llm, "word " * 10_000)) == "done"
+    assert 50_000 < llm.lengths[1] < 60_000
+    assert "Nobody has said how large its window is: set context_window=, if it is larger." in caplog.text
+
+
 def test_tools_that_leave_no_room_are_told_too() -> None:
     def make(number: int) -> Any:
         def function(text: str) -> str:

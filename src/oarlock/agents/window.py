@@ -41,6 +41,7 @@ CountTokens = Callable[[str], int | Sized]
 
 _FEW_TOOLS: Final = 16  # fewer are counted only if the conversation is long
 _ANSWER: Final = 0.15  # of the window, left for an answer whose max_tokens nobody set; CrewAI leaves as much
+_ASSUMED: Final = 8192  # tokens: what `BaseLLM` and `ChatLLM` say if nobody told them; as good as not saying anything
 _SHORT: Final = 100  # tokens that are left of an old result
 _LEAST: Final = 30  # tokens that are left of anything; half of it says that something was left out
 _WORTH_A_SUMMARY: Final = 400  # tokens; a summary has as many
@@ -74,6 +75,7 @@ class Window:
         "_context",
         "_count",
         "_counted",
+        "_doubtful",
         "_fixed",
         "_known",
         "_last",
@@ -94,6 +96,7 @@ class Window:
         self._seen = 0
         self._last: Message | None = None  # of those seen; if it is not there any more, nothing is known
         self._counted = 0  # tokens of the request that is under way
+        self._doubtful = False  # whether what is known of the window cannot be right: then nothing is refused for it
         self._whole = False  # whether that is our own count of all of it
         self._scale = 1.0  # tokens in the endpoint's count for one in ours
 
@@ -116,7 +119,7 @@ class Window:
             limit = size - _for_answer(llm, size)
             if self._counted > limit:
                 await self._shorten(work, llm, tools, limit, why="full")
-            if self._counted > size:
+            if self._counted > size and not self._doubtful and size != _ASSUMED:
                 raise self._hopeless(work, llm, size)
 
     def learn(self, request: Request, reply: Reply) -> None:
@@ -131,8 +134,9 @@ class Window:
             counted = usage.prompt_tokens
         self._known, self._seen, self._last = counted, len(request.messages), request.messages[-1]
         for llm, size in self._sizes.items():
-            if counted > size:  # more than what it once refused: that was counted badly
+            if counted > size:  # so its window is larger than what it says, or than what it once refused
                 self._sizes[llm] = counted
+                self._doubtful = True
 
     async def shrink(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], error: Exception) -> bool:
         """Shorten what an endpoint refused as too long; return whether there was something to shorten."""
@@ -342,7 +346,10 @@ class Window:
             left_out=done.left_out,
             refused=why == "refused",
         )
-        _log.warning("%s: %s", llm, event.what)
+        hint = (
+            " It says nothing of its window: set context_window=, if it is larger." if event.window == _ASSUMED else ""
+        )
+        _log.warning("%s: %s.%s", llm, event.what, hint)
         emit(event)
 
     def _hopeless(self, work: Work, llm: BaseLLM, size: int) -> ContextWindowExceededError:
