@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 from oarlock import Agent, Crew, Process, Task, events, tool
+from oarlock.contract import events as contract_events
 from oarlock.contract.context import current_call, scope
 from oarlock.contract.errors import LLMTimeoutError, OarlockError, RateLimitError, ServerError
 from oarlock.contract.reply import Reply, ToolCall, Usage
@@ -322,6 +323,10 @@ def test_depth_and_broken_text():
     made = events.to_dict(events.ToolStarted(tool="t", arguments={"deep": deep, "text": "\ud800"}), content=True)
     json.dumps(made).encode()
     assert made["arguments"]["text"] == "?"
+
+
+def test_every_event_is_in_one_place():
+    assert {*contract_events.__all__, "to_dict"} == set(events.__all__)
 
 
 def test_nothing_is_made_where_nobody_watches(monkeypatch: pytest.MonkeyPatch):

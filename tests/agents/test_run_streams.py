@@ -39,6 +39,7 @@ from oarlock.events import (
 from oarlock.policies import Concurrency, Fallback, Retry
 from oarlock.runtime import Runtime
 from oarlock.testing import FunctionLLM, LoopbackEndpoint, ScriptedLLM, VirtualRuntime
+from oarlock.testing.endpoint import ToolCalls
 
 Read = Callable[[Any, Callable[[Event], Any]], Any]
 
@@ -185,6 +186,25 @@ class TestWhatIsRead:
         assert result.raw == "Sum"
         assert [event.tool_call for event in seen if isinstance(event, ModelDelta)][:2] == calls
         assert sorted(event.answer for event in seen if isinstance(event, ToolFinished)) == ["1", "2"]
+
+    def test_tool_calls_of_an_endpoint_come_in_pieces(self, read: Read) -> None:
+        @tool
+        def add(a: int, b: int) -> int:
+            """Add."""
+            return a + b
+
+        calls = ToolCalls([("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})])
+        seen: list[Event] = []
+        with LoopbackEndpoint([calls, "3 and 7"]) as endpoint:
+            read(crew_of(ChatLLM("m", endpoint.url), tools=[add]), seen.append)
+        arguments: dict[str, str] = {}
+        for event in seen:
+            if isinstance(event, ModelDelta) and event.tool_call is not None:
+                assert event.tool_call.name == "add"
+                arguments[event.tool_call.id] = arguments.get(event.tool_call.id, "") + event.tool_call.arguments
+        assert [json.loads(text) for text in arguments.values()] == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+        (*_, last) = [event for event in seen if isinstance(event, CallFinished)]
+        assert not last.reply.usage.estimated
 
     def test_a_model_whose_own_code_asks_for_tools_gives_them_as_pieces(self, read: Read) -> None:
         call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": "{}"}}

@@ -199,7 +199,7 @@ class ModelDelta(Event):
 
     Attributes:
         text: of the answer; empty for a piece of a tool call.
-        tool_call: a piece of a tool call: its arguments may be a part only, the first piece has the name.
+        tool_call: a piece of a tool call: its id and name, as far as they have come, and a part of its arguments.
         attempt: a higher one begins the answer anew, and what came before counts no more.
         purpose: as in `CallStarted`.
     """

@@ -45,10 +45,10 @@ class Fallback:
     The others are asked in the order given, each at most once, until one answers. Each brings its own policies and
     sign-in; what is around here, such as a deadline, holds for it too. So that one that hangs leaves time for the next, the
     time to the deadline is shared out: of three, the first has a third of it, the second half of what is then left, the last
-    all the rest. None is asked once a piece of a streamed answer
-    has been handed out (unless its reader can tell attempts apart), when no time is left, or when the request offers tools and that LLM does not support function
-    calling. If none answers, the first failure is raised: its notes (`__notes__`, shown in tracebacks) say what became of
-    the others, and its `attempts` counts theirs too.
+    all the rest. None is asked once a piece of a streamed answer has been handed out (unless its reader can tell attempts
+    apart), when no time is left, or when the request offers tools and that LLM does not support function calling. If none
+    answers, the first failure is raised: its notes (`__notes__`, shown in tracebacks) say what became of the others, and its
+    `attempts` counts theirs too.
 
     Args:
         llms: whom to ask after a failure that `on` names.

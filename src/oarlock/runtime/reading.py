@@ -192,7 +192,7 @@ class ReadRuntime(Generic[T]):
                 self._held_up.append(turn)
             if (
                 len(self._items) <= _ENOUGH // 2
-            ):  # looked at after it stands in line: whoever takes looks the other way round
+            ):  # looked at after getting in line; whoever takes does it the other way round
                 self._wake()
             await self._inner.wait(turn)
 
