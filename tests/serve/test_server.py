@@ -6,9 +6,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from serve_helpers import body, key
+from serve_helpers import KEY, body, key
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from oarlock import BaseLLM, ConfigurationError
+from oarlock import Agent, BaseLLM, ConfigurationError, Crew, Task
 from oarlock.serve import create_app, serve, serving
 from oarlock.serve import server as module
 from oarlock.testing import ScriptedLLM
@@ -38,6 +40,22 @@ async def test_the_life_that_other_servers_tell_of():
     said = await spoken(app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
     assert [message["type"] for message in said] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert app.draining.is_set()
+
+
+async def test_it_can_be_mounted_below_a_path_of_another():
+    agent = Agent(role="Poet", goal="Rhyme", backstory="Old", llm=ScriptedLLM(["Row."]))
+    crew = Crew(agents=[agent], tasks=[Task(description="A line", agent=agent)])
+    app = create_app({"mine": ScriptedLLM(["Hello"])}, crews={"poem": crew}, keys=[key()])
+    outer = Starlette(routes=[Mount("/ai", app=app)])
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=outer), base_url="http://localhost") as client:
+        assert (await client.get("/ai/health")).is_success
+        assert (await client.get("/ai/")).headers["content-type"].startswith("text/html")
+        assert (await client.get("/ai/v1/models")).status_code == 401
+        client.headers["authorization"] = f"Bearer {KEY}"
+        assert (await client.post("/ai/v1/chat/completions", json=body())).is_success
+        begun = await client.post("/ai/crews/poem/runs", json={})
+        done = await client.get(begun.headers["location"], params={"wait": 30})
+        assert done.json()["result"]["answer"] == "Row."
 
 
 async def test_there_are_no_websockets():

@@ -161,10 +161,15 @@ class App:
             self._running -= 1
             record.log(request.method, request.url.path, time.monotonic() - began)
 
+    def _is_open(self, request: Request) -> bool:
+        """Return whether what is asked needs no key; the application may be mounted below a path of another."""
+        scope = request.scope
+        return scope["path"].removeprefix(scope.get("root_path", "")) in self._open
+
     async def _let_through(self, request: Request, record: Record, inlet: Inlet, outlet: _Outlet) -> None:
         try:
             self._refuse(request)
-            if request.scope["path"] not in self._open:
+            if not self._is_open(request):
                 record.caller = self._ring.caller(request.headers.get("authorization"))
             await self._router(request.scope, inlet, outlet)
         except ClientGone:
@@ -178,7 +183,7 @@ class App:
     def _refuse(self, request: Request) -> None:
         """Refuse what must not come in, whoever sends it."""
         refuse_other_hosts(request, self._hosts)
-        if request.scope["path"] not in self._open:  # a link may lead to the page
+        if not self._is_open(request):  # a link may lead to the page
             refuse_foreign_origin(request)
         if self.draining.is_set():
             raise ApiError(503, "The server is ending.", type="server_error", code="ending", retry_after=1, close=True)

@@ -20,7 +20,7 @@ async function ask(path, options = {}) {
   const headers = { ...options.headers };
   if (state.key) headers.authorization = `Bearer ${state.key}`;
   if (options.body) headers["content-type"] = "application/json";
-  return fetch(path, { ...options, headers, credentials: "omit" });
+  return fetch(`.${path}`, { ...options, headers, credentials: "omit" }); // wherever the server is mounted
 }
 
 async function json(path, options) {

@@ -54,7 +54,7 @@ class RunsApi:
         if run_id is not None and not (isinstance(run_id, str) and _RUN_ID.fullmatch(run_id)):
             raise wrong("run_id", "'run_id' must be 1 to 64 letters, digits or . _ -.")
         run = self._runs.begin(name, _inputs(given, crew), _caller(http), run_id)
-        return JsonAnswer(run.whole(), 202, {"location": f"/runs/{run.id}"})
+        return JsonAnswer(run.whole(), 202, {"location": f"{http.scope.get('root_path', '')}/runs/{run.id}"})
 
     async def list_runs(self, http: HttpRequest) -> Response:
         """Answer `GET /runs`."""
