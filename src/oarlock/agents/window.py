@@ -346,9 +346,9 @@ class Window:
             left_out=done.left_out,
             refused=why == "refused",
         )
-        hint = (
-            " It says nothing of its window: set context_window=, if it is larger." if event.window == _ASSUMED else ""
-        )
+        hint = ""
+        if self._doubtful or event.window == _ASSUMED:
+            hint = " Nobody has said how large its window is: set context_window=, if it is larger."
         _log.warning("%s: %s.%s", llm, event.what, hint)
         emit(event)
 
