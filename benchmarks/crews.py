@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Iterator
@@ -123,7 +124,10 @@ if __name__ == "__main__":
     kind.add_argument("--http", action="store_const", dest="crew", const=http_crew)
     kind.add_argument("--bare", action="store_const", dest="crew", const=bare_crew)
     kind.add_argument("--acall", action="store_const", dest="crew", const=acall_crew)
+    parser.add_argument("--gc", type=int, metavar="N", help="let the garbage collector look after N new objects")
     options = parser.parse_args()
+    if options.gc:
+        gc.set_threshold(options.gc)
     raise_file_limit()
     with options.crew() as crew:
         asyncio.run(measure(crew, options.crew.__name__.replace("_", " "), options.runs))
