@@ -197,6 +197,15 @@ def test_a_fresh_token_that_is_refused_is_the_end(ask_anyhow):
         assert len(endpoint.requests) == 2
 
 
+def test_a_sign_in_that_sends_nothing_is_named(ask_anyhow):
+    class Mute:
+        def flow(self, request):
+            yield from ()
+
+    with pytest.raises(ConfigurationError, match=r"^Mute\.flow\(\) yielded no request to send\.$"):
+        ask_anyhow(ChatLLM("m", "http://127.0.0.1:1/v1", auth=Mute()))
+
+
 def test_the_default_policies_retry_what_heals(ask_anyhow):
     with LoopbackEndpoint([Status(503, headers={"retry-after-ms": "1"}), Drop(), "ok"]) as endpoint:
         llm = ChatLLM("m", endpoint.url).with_policies(AT_ONCE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Protocol, runtime_checkable
 
+from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.http import HttpRequest, HttpResponse
 from oarlock.contract.records import dataclass
 from oarlock.runtime import Runtime
@@ -47,23 +48,34 @@ class Auth(Protocol):
         """Sign one request."""
 
 
-async def authorize(runtime: Runtime, auth: Auth, request: HttpRequest, send: Send, aside: Send | None = None) -> None:
-    """Drive a flow to its end.
+async def authorize(
+    runtime: Runtime, auth: Auth, request: HttpRequest, send: Send, aside: Send | None = None
+) -> HttpResponse:
+    """Drive a flow to its end, and return the response to the last request that it yielded.
 
     Args:
         runtime: what to wait with.
         auth: the sign-in.
         request: what to sign.
-        send: for what the flow yields; keeps what it needs of the last response.
+        send: for what the flow yields.
         aside: for requests of the work in a `Do`; default: `send`.
+
+    Raises:
+        ConfigurationError: the flow yielded no request.
     """
     flow = auth.flow(request)
+    response: HttpResponse | None = None
     try:
         item = next(flow)
         while True:
-            answer = await (item.work(runtime, aside or send) if isinstance(item, Do) else send(item))
+            if isinstance(item, Do):
+                answer = await item.work(runtime, aside or send)
+            else:
+                answer = response = await send(item)
             item = flow.send(answer)
     except StopIteration:
-        return
+        if response is None:
+            raise ConfigurationError(f"{type(auth).__name__}.flow() yielded no request to send.") from None
+        return response
     finally:
         flow.close()

@@ -93,9 +93,9 @@ class ChatLLM(HttpLLM):
         until = self._until(runtime, request)
         answer = OpenAnswer(self, runtime, until, sent)
         try:
-            await self._authorized(answer, self._http_request(request, until - runtime.now()))
-            self._refuse_failure(runtime, answer.response)
-            headers, came = answer.response.headers, runtime.now()
+            response = await self._authorized(answer, self._http_request(request, until - runtime.now()))
+            self._refuse_failure(runtime, response)
+            headers, came = response.headers, runtime.now()
             if headers.get("content-type", "").strip().lower().startswith("text/event-stream"):
                 reply = await self._read_events(answer, request)
             else:

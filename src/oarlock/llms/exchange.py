@@ -18,7 +18,7 @@ _SO_NEAR = 0.001  # seconds: for less than that, a request is not copied to give
 
 
 class Exchange:
-    """Sends what a sign-in flow yields, within one attempt's time, and keeps the last response.
+    """Sends what a sign-in flow yields, within one attempt's time.
 
     Attributes:
         runtime: what to wait with.
@@ -31,12 +31,10 @@ class Exchange:
         self.runtime = runtime
         self.until = until
         self.sent = sent
-        self.response: HttpResponse
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    def send(self, request: HttpRequest) -> Awaitable[HttpResponse]:
         """Send a request of the sign-in's; the response to the last one is the answer."""
-        self.response = await self.aside(request)
-        return self.response
+        return self.aside(request)
 
     def aside(self, request: HttpRequest) -> Awaitable[HttpResponse]:
         """Send a request whose response is not the answer, such as one for a token."""

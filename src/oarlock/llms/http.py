@@ -227,8 +227,7 @@ class HttpLLM(BaseLLM, abstract=True):
         """Send one request and read its answer, within the time of one attempt; `sent` takes note of what goes out."""
         until = self._until(runtime, request)
         exchange = Exchange(self._transport, runtime, until, sent)
-        await self._authorized(exchange, self._http_request(request, until - runtime.now()))
-        response = exchange.response
+        response = await self._authorized(exchange, self._http_request(request, until - runtime.now()))
         self._refuse_failure(runtime, response)
         return with_limits(self._decoded(response), response.headers, runtime.time())
 
@@ -242,8 +241,8 @@ class HttpLLM(BaseLLM, abstract=True):
             raise LLMTimeoutError("The deadline passed before the request could be sent.", retryable=False)
         return until
 
-    def _authorized(self, exchange: Exchange, request: HttpRequest) -> Awaitable[object]:
-        """Send a request through the sign-in, which has no more time than the attempt."""
+    def _authorized(self, exchange: Exchange, request: HttpRequest) -> Awaitable[HttpResponse]:
+        """Send a request through the sign-in, which has no more time than the attempt, and return the answer."""
         if self.auth is None:
             return exchange.send(request)
         return authorize(exchange.runtime, self.auth, exchange.timed(request), exchange.send, exchange.aside)

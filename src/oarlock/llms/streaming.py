@@ -46,8 +46,7 @@ class OpenAnswer(Exchange):
         stream: ResponseStream = await self._in_time(self.transport.open, self.transport.aopen, timed)
         self._stream = stream
         body, problem = await self._read_error() if stream.status >= 400 else (b"", "")
-        self.response = HttpResponse(status=stream.status, headers=stream.headers, body=body, body_error=problem)
-        return self.response
+        return HttpResponse(status=stream.status, headers=stream.headers, body=body, body_error=problem)
 
     def heard(self) -> None:
         """Note that a part of the answer has come: the silence begins now."""
