@@ -7,6 +7,7 @@ import contextvars
 import functools
 import gc
 import json
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -672,6 +673,31 @@ class TestLeaving:
                     go.set()
                     break
         assert log == ["held"]
+        assert llm.remaining == 1
+
+    def test_by_a_key_nobody_is_awaited(self) -> None:
+        go = threading.Event()
+
+        @tool
+        def press() -> str:
+            """Press Ctrl-C."""
+            signal.raise_signal(signal.SIGINT)
+            go.wait()
+            return "held"
+
+        @tool
+        def hold() -> str:
+            """Hold."""
+            go.wait()
+            return "held"
+
+        calls = [ToolCall(id=name, name=name) for name in ("hold", "press")]
+        llm = ScriptedLLM([calls, "never"], supports_function_calling=True)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                list(crew_of(llm, tools=[press, hold]).stream())
+        finally:
+            go.set()
         assert llm.remaining == 1
 
     def test_before_it_began(self) -> None:

@@ -146,6 +146,9 @@ class ReadRuntime(Generic[T]):
             self._leave()
             inner.stop(started)
             raise
+        except (KeyboardInterrupt, SystemExit):  # whoever presses Ctrl-C does not want to wait
+            self._leave()
+            raise
         except BaseException:
             self._leave_unless_over(started)
             inner.stop(started)
