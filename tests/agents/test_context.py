@@ -551,6 +551,51 @@ def test_whatever_happens_it_fits_and_stays_consistent(script: list[Any], window
     assert crew_of(llm, tools=[give], max_iter=40).kickoff().raw == "done"
 
 
+@given(
+    edits=st.lists(
+        st.sampled_from(["none", "last", "first", "empty content", "huge", "no content", "tool without call", "parts"]),
+        max_size=8,
+    ),
+    window=st.integers(600, 3000),
+)
+def test_whatever_hooks_do_to_the_messages_nothing_breaks(edits: list[str], window: int) -> None:
+    left = iter(edits)
+
+    def edit(context: Any) -> None:
+        match next(left, "none"):
+            case "last":
+                context.messages = context.messages[-1:]
+            case "first":
+                del context.messages[1:]
+            case "empty content":
+                context.messages.append({"role": "user", "content": ""})
+            case "huge":
+                context.messages.insert(0, {"role": "user", "content": "word " * 3000})
+            case "no content":
+                context.messages.append({"role": "assistant", "content": None})
+            case "tool without call":
+                context.messages.append({"role": "tool", "tool_call_id": "?", "content": "x" * 9000})
+            case "parts":
+                context.messages.append({"role": "user", "content": [{"type": "text", "text": "y" * 9000}]})
+
+    numbers = iter(range(100))
+    llm = FunctionLLM(
+        lambda request: call_of(number=next(numbers)) if len(llm.requests) < 9 and request.tools else "done",
+        supports_function_calling=True,
+        context_window=window,
+    )
+    first = agent_of(ScriptedLLM(["a" * 3000]), "First", tools=[])
+    second = agent_of(llm, before_llm_call=edit)
+    tasks = [
+        Task(description="First", agent=first),
+        Task(description="THE TASK", expected_output="THE FORM", agent=second),
+    ]
+    try:
+        assert Crew(agents=[first, second], tasks=tasks).kickoff().raw == "done"
+    except ContextWindowExceededError:  # what a hook put before all the rest is not touched
+        assert {"huge", "parts"} & set(edits)
+
+
 @pytest.mark.model
 def test_a_real_model_that_counts_otherwise_is_given_what_fits() -> None:
     """Its tokenizer makes more tokens of figures than we think: it refuses, says so, and answers the second time."""

@@ -196,6 +196,7 @@ class Window:
         self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], limit: int, *, why: str
     ) -> _Shortened:
         before, done = self._counted, _Shortened()
+        self._fixed = _fixed_of(work.messages, self._fixed)
         self._seen = 0  # what is known of the whole says nothing of its parts
         now = self._recount(work, tools)
         if now and (before > now or why == "full"):  # keep to the endpoint's figure
@@ -275,12 +276,17 @@ class Window:
         for at in range(self._fixed, len(work.messages)):
             self._cut(work, at, level, done)
         shorter = [self._shorter(part, level) for part in parts]
-        if shorter != parts and self._fixed:
-            at, context = self._fixed - 1, CONTEXT_SEPARATOR.join(shorter)
-            content = str(work.messages[at].get("content")).replace(self._context, context, 1)
-            work.messages[at] = {**work.messages[at], "content": content}
-            self._context = context
+        if shorter != parts:
+            self._put_context(work, CONTEXT_SEPARATOR.join(shorter))
             done.others += sum(one != other for one, other in zip(shorter, parts, strict=True))
+
+    def _put_context(self, work: Work, context: str) -> None:
+        """Put other answers of earlier tasks in the place of those that stand in the task's message."""
+        for at, message in enumerate(work.messages[: self._fixed]):
+            content = message.get("content")
+            if isinstance(content, str) and self._context in content:
+                work.messages[at] = {**message, "content": content.replace(self._context, context, 1)}
+        self._context = context
 
     def _leave_out(self, work: Work, excess: Callable[[], float], done: _Shortened) -> None:
         """Leave out whole messages: those between task and last turn, then the last turn's first calls with their results."""
@@ -391,6 +397,14 @@ def _told_by(error: Exception) -> tuple[int | None, int | None]:
         return None, None
     least, most = min(numbers), max(numbers)
     return least, (most if most > least else None)
+
+
+def _fixed_of(messages: Sequence[Message], fixed: int) -> int:
+    """Return how many messages, of as many at first, are before the model's first one; hooks may have left fewer."""
+    for at, message in enumerate(messages[:fixed]):
+        if message.get("role") in ("assistant", "tool"):
+            return at
+    return min(fixed, len(messages))
 
 
 def _last_turn(messages: Sequence[Message], fixed: int) -> int:

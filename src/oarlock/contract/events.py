@@ -7,7 +7,7 @@ piece around it, so that all pieces of a run are a tree. An event that begins an
 | piece of work | begins with | ends with | happens within |
 |---|---|---|---|
 | run | `RunStarted` | `RunFinished`, `RunFailed` | `TaskSkipped` |
-| task | `TaskStarted` | `TaskFinished`, `TaskFailed` | `GuardrailChecked`, `AnswerRejected`, `HumanAsked`, `HumanAnswered` |
+| task | `TaskStarted` | `TaskFinished`, `TaskFailed` | `GuardrailChecked`, `AnswerRejected`, `HumanAsked`, `HumanAnswered`, `ContextShortened` |
 | model call | `CallStarted` | `CallFinished`, `CallFailed` | `ModelDelta`, `PartialOutput`, `Waiting`, `Waited`, `CacheHit`, `FellBack`, `CircuitChanged`, `SignedIn` |
 | tool's run | `ToolStarted` | `ToolFinished` | `ApprovalRequested`, `ApprovalDecided`, `Delegated`, and what the coworker then does |
 
