@@ -49,25 +49,28 @@ class DbosJournal:
         return found
 
     def write(self, name: str, act: Callable[[], Any]) -> Any:
-        with _failures(self._store.shown, self.run_id):
+        with _failures(self._store, self.run_id):
             with self._lock:
                 place = DBOS.reserve_step()
             return place.run({"name": name}, act)
 
     async def awrite(self, name: str, act: Callable[[], Awaitable[Any]]) -> Any:
-        with _failures(self._store.shown, self.run_id):
+        with _failures(self._store, self.run_id):
             place = DBOS.reserve_step()
             return await place.run_async({"name": name}, act)
 
 
 @contextmanager
-def _failures(shown: str, run_id: str) -> Any:
+def _failures(store: DbosStore, run_id: str) -> Any:
     try:
-        with translated(shown):
+        with translated(store.shown):
             yield
     except dbos_error.DBOSWorkflowCancelledError:
         raise RunCancelledError(f"Run {run_id!r} was cancelled.", run_id=run_id) from None
     except dbos_error.DBOSWorkflowConflictIDError:
+        info = store.look(run_id, content=False)
+        if info is not None and info.state in (State.cancelled, State.waiting):
+            raise RunCancelledError(f"Run {run_id!r} was cancelled.", run_id=run_id) from None
         raise RunError(f"Run {run_id!r} is driven by another process now.", run_id=run_id) from None
     except RunError as error:
         error.run_id = run_id

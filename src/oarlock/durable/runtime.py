@@ -139,12 +139,7 @@ class DurableRuntime:
             return replayed
         self.listening.goes_on()
         if on_resume != "retry":
-            if self._log.may_have_happened(key):
-                on_resume = self._log.decision(key) or on_resume
-                if on_resume != "retry":
-                    unknown: T = self._unknown(name, on_resume)
-                    return unknown
-            await self._write(f"{BEGAN}:{key}", _nothing)
+            job = await self._begun(name, job, key, on_resume)
         held: list[Any] = []
         record = await self._write(label, functools.partial(self._done, label, name, job, held))
         self._time.set(record["at"])
@@ -162,10 +157,19 @@ class DurableRuntime:
             raise error_from_json(record["error"])
         return from_json(record["value"], self._models)
 
-    def _unknown(self, name: str, on_resume: str) -> Any:
-        if on_resume == "skip":
-            return ToolAnswer(text=_SKIPPED.format(name=name), failed=True, tool=name)
-        raise EffectUnknownError(
+    async def _begun(self, name: str, job: Job[Any], key: str, on_resume: str) -> Job[Any]:
+        """Return what to do of a tool that may not simply be run twice, having recorded that it begins."""
+        if self._log.may_have_happened(key):
+            decided = self._log.decision(key) or on_resume
+            if decided == "skip":
+                return functools.partial(_told, ToolAnswer(text=_SKIPPED.format(name=name), failed=True, tool=name))
+            if decided == "fail":
+                raise self._unknown(name)
+        await self._write(f"{BEGAN}:{key}", _nothing)
+        return job
+
+    def _unknown(self, name: str) -> EffectUnknownError:
+        return EffectUnknownError(
             f"Run {self._journal.run_id!r} was cut off while the tool {name!r} ran: nobody knows whether it did its work. "
             "Look, and then: `oarlock runs resume --retry-tools` or `--skip-tools`. A tool that may simply be run again is "
             '`@tool(idempotent=True)`, takes an `idempotency_key`, or has on_resume="retry".',
@@ -201,3 +205,7 @@ class DurableRuntime:
 
 async def _nothing() -> None:
     return None
+
+
+async def _told(answer: ToolAnswer) -> ToolAnswer:
+    return answer
