@@ -44,7 +44,7 @@ needs_postgres = pytest.mark.skipif(PROGRAMS is None or (os.geteuid() == 0 and U
 
 
 class PostgresServer:
-    """One PostgreSQL server; `stop` and `start` do to it what happens to servers. Nothing is made safe on disk."""
+    """One PostgreSQL server; `stop` and `start` do to it what happens to servers. It survives its own end, not the machine's."""
 
     def __init__(self) -> None:
         assert PROGRAMS is not None
@@ -79,7 +79,6 @@ class PostgresServer:
             "port": self.port,
             "unix_socket_directories": "",
             "fsync": "off",
-            "synchronous_commit": "off",
             "full_page_writes": "off",
             "max_connections": 200,
         }

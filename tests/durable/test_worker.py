@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from durable_helpers import CountingLLM, in_line, new_sqlite
+from durable_helpers import CountingLLM, Crash, in_line, new_sqlite
 from postgres_helpers import PostgresServer, needs_postgres
 from typer.testing import CliRunner
 
@@ -255,3 +256,48 @@ def test_a_registry_is_made_of_what_a_program_has():
     assert Registry.of(one).names == ("crew",)
     with pytest.raises(RunError, match="There is no crew 'three' in this registry; it has: crew"):
         Registry.of(one).fingerprint("three")
+
+
+def test_a_run_that_a_worker_had_to_let_go_goes_back_to_its_queue(serve, database_of_workers, run_id):
+    """As when the database failed: the worker lives, and nobody drives the run."""
+    died: list[bool] = []
+
+    def answer(request: Any, before: int) -> str:
+        if before == 1 and not died:
+            died.append(True)
+            raise Crash
+        return f"answer {before}"
+
+    llm = CountingLLM(answer)
+    crew = named(in_line(llm, 2), run_id)
+    serve(crew)
+    handle = crew.submit(database=database_of_workers, run_id=run_id)
+    assert str(handle.result(60)) == "answer 2"
+    assert llm.keys == [f"{run_id}:{key}" for key in ("1:1", "2:1", "2:1")]
+
+
+def test_only_what_fits_is_accepted(tmp_path):
+    registry = Registry(in_line(CountingLLM(lambda request, before: "x"), 1))
+    for settings in ({"concurrency": 0}, {"poll": 0}):
+        with pytest.raises(ConfigurationError, match=f"Worker: {next(iter(settings))}"):
+            Worker(registry, f"sqlite:///{tmp_path}/runs.db", **settings)
+
+
+def test_a_result_is_awaited(serve, database_of_workers, run_id):
+    crew = named(in_line(CountingLLM(lambda request, before: "hello"), 1), run_id)
+    serve(crew)
+    with crew.submit(database=database_of_workers, run_id=run_id) as handle:
+        assert str(asyncio.run(handle.aresult(60))) == "hello"
+
+
+def test_tables_for_people_and_lines_for_programs(serve, database_of_workers, run_id, monkeypatch):
+    crew = named(in_line(CountingLLM(lambda request, before: "hello\x1b[31m"), 1), run_id)
+    serve(crew)
+    crew.submit(database=database_of_workers, run_id=run_id).result(60)
+    assert "1\tmodel\tcounting\tTask 0\tCox\t" in shown("show", run_id, "-d", database_of_workers)
+    from oarlock.cli import runs
+
+    monkeypatch.setattr(runs, "_is_terminal", lambda: True)
+    table = shown("show", run_id, "-d", database_of_workers)
+    assert "what came of it" in table
+    assert "\x1b[31m" not in table

@@ -207,9 +207,13 @@ def _ago(moment: float | None) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
 def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print a table: for a terminal with columns, else a line each with tabs."""
-    if not sys.stdout.isatty():
+    if not _is_terminal():
         for row in rows:
             typer.echo("\t".join(scrub(cell, 2000) for cell in row))
         return
