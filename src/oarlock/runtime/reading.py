@@ -193,9 +193,8 @@ class ReadRuntime(Generic[T]):
                     return
                 turn = Promise[None]()
                 self._held_up.append(turn)
-            if (
-                len(self._items) <= _ENOUGH // 2
-            ):  # looked at after getting in line; whoever takes does it the other way round
+            # Looked at after getting in line: whoever takes an item looks the other way round, so one of the two sees it.
+            if len(self._items) <= _ENOUGH // 2:
                 self._wake()
             await self._inner.wait(turn)
 
