@@ -1,6 +1,7 @@
 """Who is let in, as whom, and how much of it."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -246,6 +247,26 @@ def test_a_file_that_is_no_set_of_public_keys(tmp_path: Path, content):
 def test_a_check_that_cannot_be(settings, says):
     with pytest.raises(ConfigurationError, match=says):
         JwtCheck(**{"audience": "llms", **settings})
+
+
+def test_it_needs_an_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "joserfc", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'oarlock\[oauth\]'"):
+        JwtCheck("llms", secret=Secret(SECRET))
+
+
+def test_a_secret_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    app = create_app({"mine": WhoAsks()}, tokens=JwtCheck("llms", secret="env:JWT_SECRET"))
+    assert said(ask(app, signed())) == "carol"
+
+
+def test_limits_are_kept_for_the_latest_subjects(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("oarlock.serve.jwt._MOST_CALLERS", 1)
+    app = checking(policies=lambda name: [Budget(requests=1)])
+    assert [ask(app, signed(claims(sub=name))).status_code for name in ("carol", "carol", "dave", "carol")] == [
+        *(200, 429, 200, 200)
+    ]
 
 
 def test_each_subject_has_limits_of_its_own():

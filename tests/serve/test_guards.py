@@ -175,6 +175,24 @@ def test_a_body_that_does_not_come_is_not_waited_for():
     assert b'"slow_body"' in data
 
 
+@pytest.mark.parametrize("shown", [KEY, "another-key-nobody-guesses"])
+def test_who_leaves_within_the_body_is_no_error(shown, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, logger="oarlock.serve")
+    with serving(hello(keys=[key(text=shown)])) as url, closing(connected(url)) as connection:
+        connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        connection.shutdown(socket.SHUT_RDWR)
+    assert " 499 " in caplog.text
+    assert "failed" not in caplog.text
+
+
+def test_who_is_not_let_in_is_not_waited_for():
+    limits = Limits(body_seconds=0.05)
+    with serving(hello(keys=[key(text="another-key-nobody-guesses")], limits=limits)) as url:
+        data = raw(url, HEAD + b"Content-Length: 100\r\n\r\n{")
+    assert data.startswith(b"HTTP/1.1 401")
+    assert b"connection: close" in data
+
+
 def test_an_endless_body_is_cut():
     with serving(hello(limits=Limits(body_bytes=1000))) as url:
         data = raw(url, HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b" " * 1024 + b"\r\n")

@@ -14,9 +14,11 @@ from serve_helpers import KEY, key, within
 
 from oarlock import Agent, BaseLLM, ConfigurationError, Crew, Task, tool
 from oarlock.contract.reply import Delta, Reply, ToolCall, Usage
-from oarlock.errors import AuthenticationError
+from oarlock.errors import AuthenticationError, RateLimitError
+from oarlock.events import TaskStarted
 from oarlock.policies import Budget, RateLimit
 from oarlock.serve import Limits, create_app
+from oarlock.serve.runs.journal import Journal
 from oarlock.testing import ScriptedLLM
 
 OTHER_KEY = "another-key-nobody-guesses"
@@ -303,6 +305,56 @@ async def test_a_run_waits_for_its_keys_pace():
             event.get("cause") for run in runs for event in await events(client, run) if event["named"] == "Waiting"
         ]
     assert set(causes) <= {"rate_limit"}
+
+
+async def test_a_models_limit_ends_a_run_as_ever():
+    pace = RateLimit(requests_per_minute=6000, max_wait=0)
+    crew = poet(RateLimitError("slow down", status=429, retry_after=5))
+    app = create_app(crews={"poem": crew}, keys=[key(policies=[pace])])
+    async with within(app, headers={"authorization": f"Bearer {KEY}"}, timeout=60) as client:
+        done = await ended(client, await begin(client))
+    assert (done["status"], done["error"]["code"]) == ("failed", "rate_limit_exceeded")
+
+
+async def test_a_question_larger_than_the_keys_limit_is_not_waited_for():
+    pace = RateLimit(tokens_per_minute=1, max_wait=0)
+    app = create_app(crews={"poem": poet()}, keys=[key(policies=[pace])])
+    async with within(app, headers={"authorization": f"Bearer {KEY}"}, timeout=60) as client:
+        done = await ended(client, await begin(client))
+    assert (done["status"], done["error"]["code"]) == ("failed", "rate_limit_exceeded")
+
+
+async def test_events_from_other_threads_are_heard():
+    inner = crew_of(ScriptedLLM(["Inside."]))
+
+    @tool
+    def ask_others(topic: str) -> str:
+        """Ask another crew."""
+        return str(inner.kickoff({"topic": topic}, on_event=None))
+
+    call = ToolCall(id="c", name="ask_others", arguments='{"topic": "oars"}')
+    llm = ScriptedLLM([Reply(tool_calls=(call,)), "Done."], supports_function_calling=True)
+    async with client_of({"poem": crew_of(llm, tools=[ask_others])}) as client:
+        run = await begin(client)
+        names = [event["named"] for event in await events(client, run)]
+    assert names[0] == "RunStarted"
+    assert names[-1] == "RunFinished"
+    assert "ToolFinished" in names
+
+
+async def test_a_journal_is_written_from_any_thread_and_after_the_end():
+    journal = Journal("r-1", 10)
+    reading = asyncio.ensure_future(anext(journal.read(0)))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(journal.write, TaskStarted(task="rhyme", agent="Poet"))
+    assert b"event: TaskStarted" in await reading
+
+
+def test_a_journal_outlives_its_loop():
+    async def made() -> Journal:
+        return Journal("r-1", 10)
+
+    asyncio.run(made()).write(TaskStarted(task="rhyme", agent="Poet"))
 
 
 async def test_limits_on_runs():
