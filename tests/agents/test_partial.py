@@ -15,7 +15,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, RootModel, fiel
 from oarlock import Agent, Crew, Task, tool
 from oarlock.agents.partial import PartialReader
 from oarlock.contract.errors import ServerError
-from oarlock.events import CallStarted, ModelDelta, PartialOutput
+from oarlock.events import CallStarted, ModelDelta, PartialOutput, TaskFinished
 from oarlock.policies import Retry
 from oarlock.testing import ScriptedLLM
 
@@ -249,12 +249,24 @@ def test_events_carry_objects() -> None:
         ("ash", 3.5, ["red one"]),
     ]
     assert seen[-1].value == result.pydantic
+    ended = [
+        event.value
+        for event in crew_of(ScriptedLLM([OAR]), output_pydantic=Oar).stream()
+        if isinstance(event, TaskFinished)
+    ]
+    assert ended == [result.pydantic]
 
 
 def test_or_dictionaries() -> None:
     seen, result = partials(crew_of(ScriptedLLM([OAR]), output_json=Oar))
     assert [one.value for one in seen][1] == {"wood": "ash"}
     assert seen[-1].value == result.json_dict
+    ended = [
+        event.value
+        for event in crew_of(ScriptedLLM([OAR]), output_json=Oar).stream()
+        if isinstance(event, TaskFinished)
+    ]
+    assert ended == [result.json_dict]
 
 
 def test_each_answer_begins_anew() -> None:

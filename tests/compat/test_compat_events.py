@@ -255,3 +255,16 @@ def test_nobody_listens() -> None:
     heard: list[Any] = []
     crew_of(ScriptedLLM(["3"])).kickoff(INPUTS, on_event=heard.append)
     assert heard
+
+
+def test_structured_answers() -> None:
+    from pydantic import BaseModel
+
+    class Sum(BaseModel):
+        value: int
+
+    seen = told(e.TaskCompletedEvent)
+    crew_of(ScriptedLLM(['{"value": 3}']), task={"output_pydantic": Sum}).kickoff(INPUTS)
+    crew_of(ScriptedLLM(['{"value": 3}']), task={"output_json": Sum}).kickoff(INPUTS)
+    assert seen[0][1].output.pydantic == Sum(value=3)
+    assert seen[1][1].output.json_dict == {"value": 3}

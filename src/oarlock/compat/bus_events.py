@@ -113,6 +113,7 @@ class BusRun:
             name=event.task,
             agent=event.agent or "",
             usage=event.usage,
+            **{"json_dict" if isinstance(event.value, dict | list) else "pydantic": event.value},
         )
         self._tell(task, tasks.TaskCompletedEvent, event, task=task, output=output)
 

@@ -132,11 +132,19 @@ class TaskStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished(Event):
-    """An agent ended a task. `usage` is what it cost, delegated work included."""
+    """An agent ended a task.
+
+    Attributes:
+        seconds: how long it took.
+        answer: the text.
+        usage: what it cost, delegated work included.
+        value: the object of `output_pydantic`, or the values of `output_json`.
+    """
 
     seconds: float
     answer: str = field(repr=False, metadata=_CONTENT)
     usage: Usage = field(default_factory=Usage)
+    value: Any = field(default=None, repr=False, metadata=_CONTENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
