@@ -8,11 +8,12 @@ examples. Nothing of them is kept here.
 - Each Python block of a page is a script. One that uses names which it does not define is put behind the nearest earlier
   blocks of its page that define them; names that earlier blocks import, or other pages (`Agent`, `os`), are imported. A name that
   is only given as an agent, a task, a tool or an LLM gets a plain one, and that is counted apart. What still lacks names is a
-  fragment that nobody can run. YAML blocks named agents.yaml and tasks.yaml lie
-  beside, in config/. A notebook is one script; so is each program of an example project, run in a copy of its folder.
+  fragment that nobody can run. YAML blocks named agents.yaml and tasks.yaml lie beside, in config/. A notebook is one script;
+  so is each program of an example project, run in a copy of its folder.
 - Each script runs in a process and an empty folder of its own, with `oarlock.compat.install_as_crewai()`. Whatever provider it
   names, all requests go to one scripted model on 127.0.0.1, which calls a tool once where there are tools, and then answers in
-  the form that is asked for. There is no network, and every key that a provider of `LLM` may want is "scripted".
+  the form that is asked for. There is no network, every key that a provider of `LLM` may want is "scripted", and agents without
+  an LLM have the environment's, MODEL=openai/gpt-4o.
 - Scripts that need a tool of a third party's service are run again with a stand-in for it, and counted apart.
 - `--real PYTHON` runs what we fail at under CrewAI itself, installed there, to tell its failures from ours.
 """
@@ -208,6 +209,8 @@ def classify(error: dict[str, Any], refused: Sequence[str]) -> tuple[str, str]:
         return THIRD_PARTY, str(error["module"]).partition(".")[0]
     if refused:
         return SERVICE, ", ".join(sorted(set(refused)))
+    if "MCPServerError" in family:
+        return (SERVICE if "could not be asked" in message else READERS), f"an MCP server: {first}"
     if "KeyError" in family and "os.environ" in error["traceback"]:
         return READERS, f"an environment variable: {first}"
     if "FileNotFoundError" in family or "cannot be read: No such file" in message:

@@ -79,3 +79,15 @@ def test_nothing_is_written_outside(name: str, why: str, tmp_path: Path) -> None
     with pytest.raises(ToolError, match=f"the file {name!r} {why}"):
         FileWriterTool().run(filename=name, content="x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["secret.txt", "work"]
+
+
+def test_a_base_folder(folder: Path) -> None:
+    assert FileReadTool(base_dir="notes").run(file_path="a.txt", line_count=1) == "one\n"
+    assert FileReadTool(file_path="a.txt", base_dir="notes").run(line_count=1) == "one\n"
+    (folder / "b.txt").write_text("b")
+    with pytest.raises(ToolError, match="leads out of notes"):
+        FileReadTool(base_dir="notes").run(file_path="../b.txt")
+    FileWriterTool(base_dir="notes").run(filename="c.txt", content="c")
+    assert (folder / "notes" / "c.txt").read_text() == "c"
+    with pytest.raises(ToolError, match=r"holds '\.\.'"):
+        FileWriterTool(base_dir="notes").run(filename="../../d.txt", content="d")

@@ -22,6 +22,7 @@ class FileReadTool(BaseTool):
 
     Args:
         file_path: the file that it reads unless the model names another; this one may lie anywhere.
+        base_dir: the folder that paths begin at, and that what a model names must lie in; default: the working folder.
         settings: those of `BaseTool`, such as description.
 
     Example:
@@ -31,6 +32,7 @@ class FileReadTool(BaseTool):
     """
 
     file_path: str | None = None
+    base_dir: str | None = None
 
     def __init__(self, file_path: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         super().__init__(file_path=None if file_path is None else os.fspath(file_path), **settings)
@@ -46,7 +48,7 @@ class FileReadTool(BaseTool):
         asked = file_path or self.file_path
         if asked is None:
             raise ToolError("there is no file to read: give file_path.")
-        path = Path(asked) if asked == self.file_path else _inside(asked)
+        path = Path(self.base_dir or "", asked) if asked == self.file_path else _inside(asked, self.base_dir or ".")
         first = max(start_line, 1) - 1
         try:
             with path.open(encoding="utf-8", errors="replace") as lines:
@@ -89,6 +91,7 @@ class FileWriterTool(BaseTool):
 
     Args:
         directory: the folder that files go to unless the model names another.
+        base_dir: the folder below the working folder that all paths begin at; default: that itself.
         settings: those of `BaseTool`, such as description.
 
     Example:
@@ -98,6 +101,7 @@ class FileWriterTool(BaseTool):
     """
 
     directory: str = "."
+    base_dir: str = "."
 
     def __init__(self, directory: str | os.PathLike[str] = ".", **settings: Any) -> None:
         super().__init__(directory=os.fspath(directory), **settings)
@@ -111,7 +115,7 @@ class FileWriterTool(BaseTool):
             directory: the folder's path below the working folder.
             overwrite: whether to write over a file that is there.
         """
-        path = str(Path(directory or self.directory) / filename)
+        path = str(Path(self.base_dir, directory or self.directory, filename))
         if not overwrite and Path(path).exists():
             raise ToolError(f"there is a file {path!r} already: give overwrite=true, or another name.")
         try:
@@ -121,12 +125,13 @@ class FileWriterTool(BaseTool):
         return f"The text is in {path}."
 
 
-def _inside(path: str) -> Path:
-    """Return a path that a model named, if it leads below the working folder."""
-    found, root = Path(path).resolve(), Path.cwd().resolve()
+def _inside(path: str, base: str = ".") -> Path:
+    """Return a path that a model named, if it leads below its folder."""
+    found, root = Path(base, path).resolve(), Path(base).resolve()
     if found != root and root not in found.parents:
-        raise ToolError(f"{path!r} leads out of the working folder: name one below it.")
-    return Path(path)
+        shown = "the working folder" if base == "." else base
+        raise ToolError(f"{path!r} leads out of {shown}: name one below it.")
+    return Path(base, path)
 
 
 def _why(error: Exception) -> str:
