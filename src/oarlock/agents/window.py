@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import re
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.prompts import CONTEXT_SEPARATOR, SUMMARISE, SUMMARY, WORK_SO_FAR
 from oarlock.agents.templates import PLAIN
+from oarlock.agents.turns import as_line, fixed_of, is_result, last_turn, level_of, told_by
 from oarlock.contract.checks import whole
 from oarlock.contract.context import emit
 from oarlock.contract.errors import ConfigurationError, ContextWindowExceededError
@@ -140,7 +140,7 @@ class Window:
 
     async def shrink(self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], error: Exception) -> bool:
         """Shorten what an endpoint refused as too long; return whether there was something to shorten."""
-        size, counted = _told_by(error)
+        size, counted = told_by(error)
         if size and counted:  # it says what it has and what it was given
             self._counted, limit = counted, size - _for_answer(llm, size)
         else:
@@ -196,7 +196,7 @@ class Window:
         self, work: Work, llm: BaseLLM, tools: Sequence[ToolSchema], limit: int, *, why: str
     ) -> _Shortened:
         before, done = self._counted, _Shortened()
-        self._fixed = _fixed_of(work.messages, self._fixed)
+        self._fixed = fixed_of(work.messages, self._fixed)
         self._seen = 0  # what is known of the whole says nothing of its parts
         now = self._recount(work, tools)
         if now and (before > now or why == "full"):  # keep to the endpoint's figure
@@ -223,25 +223,25 @@ class Window:
         return self._tokens(work.messages) + round(self._scale * self._schemas(tools))
 
     def _cut_old_results(self, work: Work, excess: float, done: _Shortened) -> None:
-        for at in range(self._fixed, _last_turn(work.messages, self._fixed)):
+        for at in range(self._fixed, last_turn(work.messages, self._fixed)):
             if excess <= 0:
                 return
-            if _is_result(work.messages[at]):
+            if is_result(work.messages[at]):
                 excess -= self._cut(work, at, _SHORT, done)
 
     def _cut_large_results(self, work: Work, limit: float, done: _Shortened) -> None:
         half = (limit - sum(map(self._message, work.messages[: self._fixed]))) / 2
-        for at in range(_last_turn(work.messages, self._fixed), len(work.messages)):
-            if _is_result(work.messages[at]):
+        for at in range(last_turn(work.messages, self._fixed), len(work.messages)):
+            if is_result(work.messages[at]):
                 self._cut(work, at, half, done)
 
     async def _summarise(self, work: Work, llm: BaseLLM, limit: float, done: _Shortened) -> None:
         """Let the model say in short what was done between the task and the last turn; that is a model call, too."""
-        end = _last_turn(work.messages, self._fixed)
+        end = last_turn(work.messages, self._fixed)
         between = work.messages[self._fixed : end]
         if work.calls + 1 >= work.max_iter or sum(map(self._message, between)) <= _WORTH_A_SUMMARY:
             return
-        transcript, most = "\n\n".join(map(_told, between)), limit * _FOR_TRANSCRIPT
+        transcript, most = "\n\n".join(map(as_line, between)), limit * _FOR_TRANSCRIPT
         asked = WORK_SO_FAR.format(
             task=self._shorter(str(work.messages[self._fixed - 1].get("content")), most / 4),
             work=self._shorter(transcript, most * 3 / 4),
@@ -272,7 +272,7 @@ class Window:
         """Cut the longest texts, messages and answers of earlier tasks alike, to one length at which all of it fits."""
         parts = self._context.split(CONTEXT_SEPARATOR) if self._context else []
         lengths = [self._message(message) for message in work.messages[self._fixed :]] + list(map(self._text, parts))
-        level = _level_of(lengths, sum(lengths) - excess)
+        level = level_of(lengths, sum(lengths) - excess)
         for at in range(self._fixed, len(work.messages)):
             self._cut(work, at, level, done)
         shorter = [self._shorter(part, level) for part in parts]
@@ -290,7 +290,7 @@ class Window:
 
     def _leave_out(self, work: Work, excess: Callable[[], float], done: _Shortened) -> None:
         """Leave out whole messages: those between task and last turn, then the last turn's first calls with their results."""
-        messages, start = work.messages, _last_turn(work.messages, self._fixed)
+        messages, start = work.messages, last_turn(work.messages, self._fixed)
         if start > self._fixed:
             messages[self._fixed : start] = []
             done.left_out += start - self._fixed
@@ -314,7 +314,7 @@ class Window:
         if shorter == message:
             return 0
         work.messages[at] = shorter
-        if _is_result(message):
+        if is_result(message):
             done.tool_results += 1
         else:
             done.others += 1
@@ -368,9 +368,6 @@ class Window:
         )
 
 
-_NUMBERS: Final = re.compile(
-    r"(\d[\d,]{1,10})\s*(?:tokens|maximum)"
-)  # OpenAI, vLLM, llama.cpp; "210000 tokens > 200000 maximum"
 _NOTE: Final = "\n[... {count:,} characters left out, for the context window ...]\n"
 _NOTE_LENGTH: Final = len(_NOTE)
 
@@ -381,67 +378,6 @@ def _for_answer(llm: BaseLLM, size: int) -> int:
     if isinstance(most, int) and not isinstance(most, bool) and most > 0:
         return min(most, size // 2)
     return round(size * _ANSWER)
-
-
-def _told_by(error: Exception) -> tuple[int | None, int | None]:
-    """Return the window's size and the request's that an endpoint's refusal names.
-
-    Example:
-        >>> _told_by(ValueError("This model's maximum context length is 8,192 tokens; you requested 9000 tokens."))
-        (8192, 9000)
-        >>> _told_by(ValueError("maximum context length is 8192 tokens"))
-        (8192, None)
-    """
-    numbers = [int(number.replace(",", "")) for number in _NUMBERS.findall(str(error)[:1000])]
-    if not numbers:
-        return None, None
-    least, most = min(numbers), max(numbers)
-    return least, (most if most > least else None)
-
-
-def _fixed_of(messages: Sequence[Message], fixed: int) -> int:
-    """Return how many messages, of as many at first, are before the model's first one; hooks may have left fewer."""
-    for at, message in enumerate(messages[:fixed]):
-        if message.get("role") in ("assistant", "tool"):
-            return at
-    return min(fixed, len(messages))
-
-
-def _last_turn(messages: Sequence[Message], fixed: int) -> int:
-    """Return where the last turn begins: the model's last message, with all that answers it."""
-    for at in range(len(messages) - 1, fixed - 1, -1):
-        if messages[at].get("role") == "assistant":
-            return at
-    return max(fixed, len(messages) - 1)
-
-
-def _is_result(message: Message) -> bool:
-    """Return whether a message is the result of a tool, in either loop."""
-    if message.get("role") == "tool":
-        return True
-    content = message.get("content")
-    return message.get("role") == "user" and isinstance(content, str) and content.startswith("Observation:")
-
-
-def _told(message: Message) -> str:
-    """Return a message as a text."""
-    calls = [f"{call['function']['name']}({call['function']['arguments']})" for call in message.get("tool_calls") or ()]
-    return f"{message.get('role')}: {' '.join([str(message.get('content') or ''), *calls])}"
-
-
-def _level_of(lengths: Sequence[float], room: float) -> float:
-    """Return the length to which the longest ones have to be cut so that all of them take so much room.
-
-    Example:
-        >>> _level_of([10, 4, 2], 10)
-        4.0
-        >>> _level_of([10, 10], 8)
-        4.0
-    """
-    left, room = sorted(lengths), max(0.0, room)
-    while left and left[0] <= room / len(left):
-        room -= left.pop(0)
-    return room / len(left) if left else float("inf")
 
 
 def check_count_tokens(owner: str, count: Any) -> None:
