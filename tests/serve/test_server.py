@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import httpx2
@@ -127,6 +129,22 @@ def test_answers_are_sent_at_once(monkeypatch: pytest.MonkeyPatch):
         assert httpx2.get(f"{url}/health").is_success
     assert seen
     assert all(seen)
+
+
+@pytest.mark.parametrize(("missing", "name"), [("starlette", "create_app"), ("uvicorn", "serve")])
+def test_a_missing_extra_is_named(missing: str, name: str):
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+import oarlock.serve
+try:
+    oarlock.serve.{name}
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("ConfigurationError oarlock.serve needs")
+    assert "pip install 'oarlock[serve]'" in shown.stdout
 
 
 def test_with_keys_others_may_reach_it(monkeypatch: pytest.MonkeyPatch):

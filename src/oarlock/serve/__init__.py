@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from oarlock._lazy import lazy_names
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ApiError", "ApiKey", "Caller", "JwtCheck", "Limits", "create_app", "serve", "serving"]
 
-__getattr__ = lazy_names(
+_named = lazy_names(
     __name__,
     {
         "ApiError": "errors",
@@ -29,6 +29,17 @@ __getattr__ = lazy_names(
         "serving": "server",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _named(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("starlette", "uvicorn", "h11"):
+            raise
+        from oarlock.contract.errors import ConfigurationError
+
+        raise ConfigurationError("oarlock.serve needs Starlette and uvicorn: pip install 'oarlock[serve]'.") from None
 
 
 def __dir__() -> list[str]:
