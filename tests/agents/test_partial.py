@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, RootModel, field_validator
 
@@ -85,6 +85,9 @@ def grown(before: Any, after: Any) -> bool:
 
 
 @settings(max_examples=60, deadline=None)
+@example(
+    boat=Boat(name="", seats=0, built=dt.date(999, 1, 1), oars=[]), cuts=list(range(99)), around=("", ""), indent=None
+)
 @given(
     boat=boats,
     cuts=st.lists(st.integers(0, 10_000), max_size=30),

@@ -54,7 +54,8 @@ class PartialReader:
         self._pieces: list[str] = []
         self._size = 0
         self._next = 0  # how long the text has to be until it is read again
-        self._last: Any = _MISSING
+        self._last: tuple[Any, bool] | None = None
+        self._shown: Any = None
         self._adapters: dict[tuple[Any, str], Any] = {}  # by the model and the field's name, or a type that it keeps
 
     def feed(self, piece: str) -> Any | None:
@@ -64,28 +65,30 @@ class PartialReader:
         if self._size < self._next:
             return None
         self._next = self._size + self._size // _PATIENCE
-        value = self._value()
-        if value is _MISSING or value == self._last:
+        value, is_open = self._value()
+        if value is _MISSING or (value, is_open) == self._last:
             return None
-        self._last = value
-        made = self._partial(self._model, value)
-        if made is _MISSING:
+        self._last = value, is_open
+        made = self._partial(self._model, value, is_open)
+        if made is _MISSING or made == self._shown:
             return None
+        self._shown = made
         return made.model_dump(mode="json", exclude_unset=True, warnings=False) if self._as_json else made
 
-    def _value(self) -> Any:
-        """Return the JSON value so far; of several the last one, as in the whole answer."""
+    def _value(self) -> tuple[Any, bool]:
+        """Return the JSON value so far, of several the last one, as in the whole answer; and whether its last text is open."""
         from pydantic_core import from_json
 
         text = self._answer()
         starts = list(self._starts(text))
         if not starts:
-            return _MISSING
-        rest = text[starts[-1] :]
+            return _MISSING, False
+        rest = _OPEN_NUMBER.sub("", text[starts[-1] :])
         try:
-            return from_json(_OPEN_NUMBER.sub("", rest), allow_partial="trailing-strings")
+            value = from_json(rest, allow_partial="trailing-strings")
+            return value, value != from_json(rest, allow_partial=True)
         except ValueError:
-            return _MISSING
+            return _MISSING, False
 
     def _answer(self) -> str:
         """Return the text without a model's thoughts."""
@@ -105,22 +108,25 @@ class PartialReader:
             yield begin.start()
             at = end_of_value(text, begin.start())
 
-    # From a JSON value of which parts are missing to an object.
+    # From a JSON value of which parts are missing to an object. What is open ends with a text of which more may come: that is
+    # taken for a text only, since the beginning of a date, say, may be another date.
 
-    def _partial(self, model: type[BaseModel], value: Any) -> Any:
+    def _partial(self, model: type[BaseModel], value: Any, is_open: bool) -> Any:
         """Return an object of the model with what there is; `None` stands for what has no default and has not come."""
         from pydantic_core import to_json
 
-        with suppress(Exception):  # validators are the user's own code, and something is missing anyway
-            return model.model_validate_json(to_json(value))
+        if not is_open:
+            with suppress(Exception):  # validators are the user's own code, and something is missing anyway
+                return model.model_validate_json(to_json(value))
         given = {"root": value} if _is_root(model) else value
         if not isinstance(given, Mapping):
             return _MISSING
+        last = next(reversed(given), None)
         there: dict[str, Any] = {}  # by the names that it has in JSON, as `model_construct` wants it
         names: set[str] = set()
         for name, field in model.model_fields.items():
             key = next((key for key in _keys(model, name, field) if key in given), None)
-            made = _MISSING if key is None else self._field(model, name, field, given[key])
+            made = _MISSING if key is None else self._field(model, name, field, given[key], is_open and key == last)
             if key is not None and made is not _MISSING:
                 there[key] = made
                 names.add(name)
@@ -132,33 +138,34 @@ class PartialReader:
             vars(partial).setdefault(name, None)
         return partial
 
-    def _field(self, model: type[BaseModel], name: str, field: FieldInfo, value: Any) -> Any:
-        made = self._typed(field.annotation, value)
+    def _field(self, model: type[BaseModel], name: str, field: FieldInfo, value: Any, is_open: bool) -> Any:
+        made = self._typed(field.annotation, value, is_open)
         if made is not _MISSING:
             return made
         kind = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-        return self._checked((model, name), kind, value)
+        return self._checked((model, name), kind, value, is_open)
 
-    def _typed(self, kind: Any, value: Any) -> Any:
+    def _typed(self, kind: Any, value: Any, is_open: bool) -> Any:
         """Return the value of a type that may be there in part, `_MISSING` for other types."""
         parts = [part for part in get_args(kind) if part is not NoneType]
         origin = get_origin(kind)
         if origin is Annotated:
-            return self._typed(parts[0], value)
+            return self._typed(parts[0], value, is_open)
         if origin in (Union, UnionType):
-            return self._typed(parts[0], value) if len(parts) == 1 and value is not None else _MISSING
+            return self._typed(parts[0], value, is_open) if len(parts) == 1 and value is not None else _MISSING
         if isinstance(kind, type) and hasattr(kind, "model_fields") and isinstance(value, Mapping):
-            return self._partial(kind, value)
+            return self._partial(kind, value, is_open)
         if origin is list and isinstance(value, list):
-            items = (self._item(parts[0], one) for one in value)
+            end = len(value) - 1
+            items = (self._item(parts[0], one, is_open and place == end) for place, one in enumerate(value))
             return [one for one in items if one is not _MISSING]
         return _MISSING
 
-    def _item(self, kind: Any, value: Any) -> Any:
-        made = self._typed(kind, value)
-        return self._checked((id(kind), ""), kind, value) if made is _MISSING else made
+    def _item(self, kind: Any, value: Any, is_open: bool) -> Any:
+        made = self._typed(kind, value, is_open)
+        return self._checked((id(kind), ""), kind, value, is_open) if made is _MISSING else made
 
-    def _checked(self, place: tuple[Any, str], kind: Any, value: Any) -> Any:
+    def _checked(self, place: tuple[Any, str], kind: Any, value: Any, is_open: bool) -> Any:
         """Return the value as what it is to be, if it is that already."""
         from pydantic import TypeAdapter
         from pydantic_core import to_json
@@ -167,9 +174,11 @@ class PartialReader:
             adapter = self._adapters.get(place)
             if adapter is None:
                 adapter = self._adapters[place] = TypeAdapter(kind)
-            return adapter.validate_json(to_json(value))
+            made = adapter.validate_json(to_json(value))
         except Exception:  # noqa: BLE001  likewise
             return _MISSING
+        is_itself = type(made) is type(value) and made == value
+        return made if is_itself or not is_open else _MISSING
 
 
 def _is_list(model: type[BaseModel]) -> bool:
