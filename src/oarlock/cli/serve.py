@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Given", "run_serve"]
 
 _NAMED: Final = re.compile(r"([\w.@/+-]+)=(.+)", re.ASCII | re.DOTALL)
+_KEY_PLACE: Final = re.compile(r"(?:([\w.@-]{1,64})=)?((?:env|file|command):.+)", re.ASCII | re.DOTALL)
 _LINE: Final = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -84,11 +85,11 @@ def run_serve(given: Given) -> None:
         if crews:
             print(f"Crews {_who(given)}, with a page of their runs, at {url}: {', '.join(crews)}")
         print("Ctrl-C ends.", flush=True)
+        if not is_loopback(given.host) and given.tls is None:
+            logging.getLogger("oarlock.serve").warning("Keys cross the network in the clear: give --tls CERT KEY.")
 
     level = logging.DEBUG if given.debug else logging.WARNING if given.quiet else logging.INFO
     with _logging(level):
-        if not is_loopback(given.host) and given.tls is None:
-            logging.getLogger("oarlock.serve").warning("Keys cross the network in the clear: give --tls CERT KEY.")
         serve(app, given.host, given.port, certificate=given.tls, drain_seconds=given.drain, ready=tell)
 
 
@@ -139,8 +140,11 @@ def _keys(given: Given) -> list[ApiKey]:
 
 
 def _key(text: str) -> tuple[str, str]:
-    named = _NAMED.fullmatch(text)
-    name, place = named.groups() if named else ("", text)
+    """Return a key's name, and where it is. What is neither may be the key itself, and is not shown."""
+    found = _KEY_PLACE.fullmatch(text)
+    if found is None:
+        raise ConfigurationError("--api-key says where a key is, as env:NAME or file:PATH, not the key itself.")
+    name, place = found.groups()
     return name or re.sub(r"[^\w.@-]", "-", place.partition(":")[2], flags=re.ASCII)[-64:] or "key", place
 
 
