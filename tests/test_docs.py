@@ -40,7 +40,12 @@ def printed_by(example: CodeExample) -> str:
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, environment_restored(), contextlib.redirect_stdout(printed):
         patch.setitem(sys.modules, "__main__", module)
-        exec(code, vars(module))  # our own pages
+        try:
+            exec(code, vars(module))  # our own pages
+        finally:
+            durable = sys.modules.get("oarlock.durable.here")
+            if durable is not None:  # as at the end of a program: its engine has threads
+                durable.HERE.close()
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines()).rstrip()
 
 

@@ -10,6 +10,13 @@ from oarlock import Crew, CrewOutput
 from oarlock.durable.here import HERE
 
 
+@pytest.fixture(scope="module", autouse=True)
+def engine_off_afterwards() -> Iterator[None]:
+    """Stop the engine before another module's tests: its threads roll dice, which hypothesis takes for theirs."""
+    yield
+    HERE.close()
+
+
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An SQLite database of runs for all tests of this process: making one takes longer than a test."""

@@ -33,6 +33,7 @@ class FileReadTool(BaseTool):
 
     file_path: str | None = None
     base_dir: str | None = None
+    idempotent = True  # it only reads
 
     def __init__(self, file_path: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         super().__init__(file_path=None if file_path is None else os.fspath(file_path), **settings)
@@ -70,6 +71,7 @@ class DirectoryReadTool(BaseTool):
     """
 
     directory: str | None = None
+    idempotent = True  # it only reads
 
     def __init__(self, directory: str | os.PathLike[str] | None = None, **settings: Any) -> None:
         super().__init__(directory=None if directory is None else os.fspath(directory), **settings)
