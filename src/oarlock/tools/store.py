@@ -137,9 +137,10 @@ async def counted(tool: BaseTool, run: Callable[[bool], Awaitable[ToolAnswer]]) 
 
 def is_remembered(tool: BaseTool) -> bool:
     """Return whether equal calls of this tool are answered once."""
-    if tool.dangerous or current_call().tool_store is None:
+    says, here = tool.cache_function, current_call()
+    if (says is None and here.tool_rules is None) or here.tool_store is None or tool.dangerous:
         return False
-    wish, says = rules_here().cache, tool.cache_function
+    wish = rules_here().cache
     if wish is False or says is False:
         return False
     return wish is True or bool(says)
