@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp_helpers import HttpServer, checking
 
-from conftest import HttpServer, checking  # type: ignore[attr-defined]
 from oarlock import ConfigurationError, ToolCall
 from oarlock.cli.schema import crew_schema
 from oarlock.mcp import MCPServerHTTP, MCPServerSSE, MCPServerStdio

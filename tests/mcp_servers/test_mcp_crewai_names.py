@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from mcp import StdioServerParameters
+from mcp_helpers import HttpServer
 
 import oarlock
-from conftest import HttpServer  # type: ignore[attr-defined]
 from oarlock import ConfigurationError, ToolCall
 from oarlock.compat import as_crewai
 from oarlock.mcp import MCPServerError

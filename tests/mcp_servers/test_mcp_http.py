@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from mcp_helpers import HttpServer, checking
 
-from conftest import HttpServer, checking  # type: ignore[attr-defined]
 from oarlock import Agent, AuthenticationError, ConfigurationError, Crew, PermissionDeniedError, Task, ToolCall
 from oarlock.auth import BearerToken, ClientCertificate, Headers, OnBehalfOf
 from oarlock.contract.context import current_call
