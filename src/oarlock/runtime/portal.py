@@ -16,7 +16,8 @@ class Portal:
     """One event loop in a daemon thread. Blocking callers hand it coroutines and wait."""
 
     def __init__(self, number: int) -> None:
-        self.loop = asyncio.new_event_loop()
+        # In an empty context, since a loop keeps the one that it was made in for good, and that may be somebody's run.
+        self.loop = contextvars.Context().run(asyncio.new_event_loop)
         self.blocked = 0  # how many blocking calls its own thread is in
         self.thread = threading.Thread(target=self.loop.run_forever, name=f"oarlock-loop-{number}", daemon=True)
         self.thread.start()
