@@ -68,7 +68,7 @@ _TABLE = (
     _check(secrets.no_secret_in_state, after=["fresh_objects"]),
     _check(secrets.no_secret_in_logs),
     _check(secrets.no_secret_in_errors),
-    _check(crews.works_in_a_crew, after=["answers_messages"]),
+    _check(crews.works_in_a_crew, after=["answers_messages", "describes_itself"]),
     _check(crews.uses_tools_in_a_crew, after=["works_in_a_crew", "answers_tool_messages", "tool_calls"]),
 )
 
