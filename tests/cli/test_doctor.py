@@ -360,7 +360,7 @@ class TestSignIn:
             def flow(self, request: Any) -> Iterator[Any]:
                 yield from ()
 
-        assert "did not send the request" in only_failure(look_at_good(auth=Silent()), "sign_in")
+        assert "yielded no request to send" in only_failure(look_at_good(auth=Silent()), "sign_in")
 
     def test_a_sign_in_of_ones_own_that_raises(self) -> None:
         class Broken:

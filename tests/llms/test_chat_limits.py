@@ -145,7 +145,7 @@ def test_the_attempts_timeout_still_holds(transport, read):
 def test_a_stream_that_the_deadline_cuts_says_so(transport, read):
     with Dripping(PIECE, PIECE) as server:
         llm = ChatLLM("gpt-x", server.url, transport=transport, timeout=60, policies=[Deadline(0.4)])
-        with pytest.raises(LLMTimeoutError, match=r"call's deadline passed, 0\.4 s after .* \(deadline\)") as caught:
+        with pytest.raises(LLMTimeoutError, match=r"call's deadline passed, [\d.]+ s after .* \(deadline\)") as caught:
             read(llm)
     assert "(timeout)" not in str(caught.value)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -71,7 +72,8 @@ async def events(client: httpx2.AsyncClient, run: dict[str, Any], **options: Any
 
 async def question(client: httpx2.AsyncClient, run: dict[str, Any]) -> dict[str, Any]:
     """Return the question that a run has, once it has one."""
-    for _ in range(10_000):
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
         now = (await client.get(f"/runs/{run['id']}")).json()
         if now["questions"]:
             assert now["status"] == "waiting"
