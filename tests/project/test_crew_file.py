@@ -46,6 +46,36 @@ def llm_of(folder: Path, llm: str) -> Any:
 
 # LLMs
 
+OWN = """
+from oarlock import BaseLLM
+
+class Gateway(BaseLLM):
+    def call(self, messages):
+        return "from the gateway"
+
+gateway = Gateway()
+"""
+
+
+@pytest.mark.parametrize("head", ["llm: own_llms:gateway", "llms: {main: 'own_llms:gateway'}\nllm: main"])
+def test_an_llm_of_ones_own_is_named_by_where_it_is_imported_from(folder, head):
+    (folder / "own_llms.py").write_text(OWN)
+    assert load(folder, f"{head}\n{SMALL}").kickoff({"topic": "boats"}).raw == "from the gateway"
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("llm: own_llms:Gateway", r"line 1: llm: 'own_llms:Gateway' must be an LLM object.*ABCMeta"),
+        ("llm: own_llms:gatewy", r"line 1: llm: own_llms has no 'gatewy'. Did you mean 'gateway'\?"),
+        ("llm: mian\nllms: {main: 'own_llms:gateway'}", r"line 1: llm: there is no 'mian' here. Did you mean 'main'\?"),
+    ],
+)
+def test_what_is_no_llm_of_ones_own_is_told_with_its_place(folder, head, said):
+    (folder / "own_llms.py").write_text(OWN)
+    with pytest.raises(ConfigurationError, match=said):
+        load(folder, f"{head}\n{SMALL}")
+
 
 @pytest.mark.parametrize(
     ("written", "shown"),

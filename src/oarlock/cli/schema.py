@@ -127,7 +127,7 @@ def _llm() -> dict[str, Any]:
     settings["api_key"] = {"type": "string", "pattern": "^(env|file|command):", "description": "Where the key is."}
     local = {name: {"type": "integer"} for name in ("parallel", "seed", "threads")}
     return {
-        "description": "A name such as openai/gpt-4o, one of llms, the path of a GGUF file, or a mapping of settings.",
+        "description": "A name such as openai/gpt-4o, one of llms, my_llms:gateway, a GGUF file, or a mapping of settings.",
         "anyOf": [
             {"type": ["string", "null"]},
             {"type": "object", "properties": {**settings, **local}, "additionalProperties": False},

