@@ -517,6 +517,7 @@ class TestErrors:
 
 INTERRUPTED = """
 import signal, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with it ignored
 from oarlock import Agent, Crew, Task, tool
 from oarlock.contract.reply import ToolCall
 from oarlock.testing import ScriptedLLM
