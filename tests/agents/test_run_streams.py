@@ -516,8 +516,7 @@ class TestErrors:
 
 
 INTERRUPTED = """
-import signal, threading
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job begins with it ignored
+import os, signal, threading
 from oarlock import Agent, Crew, Task, tool
 from oarlock.contract.reply import ToolCall
 from oarlock.testing import ScriptedLLM
@@ -527,7 +526,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's i
 @tool
 def press() -> str:
     "Press Ctrl-C."
-    signal.raise_signal(signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)  # as a terminal does: to the process, not to the thread of this tool
     return hold()
 
 @tool
@@ -705,7 +704,6 @@ class TestLeaving:
         assert log == ["held"]
         assert llm.remaining == 1
 
-    @pytest.mark.skip(reason="hangs since runs and their event loops were parted: to be mended (Ctrl-C in crew.stream)")
     def test_by_a_key_nobody_is_awaited(self) -> None:
         done = subprocess.run(
             [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False
