@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from oarlock.auth.credentials import printable
 from oarlock.contract.http import HttpRequest, HttpResponse
@@ -67,13 +67,15 @@ class Cookies:
 
     def header(self, url: str) -> str | None:
         """Return the `Cookie` header for a request, `None` where there is nothing to send."""
-        if _place(url) != self._place:
+        parts = urlsplit(url)
+        if _place_of(parts) != self._place:
             return None
-        host, path = _host(url), urlsplit(url).path or "/"
+        host, path = parts.hostname or "", parts.path or "/"
         with self._lock:
             cookies = list(self._cookies.values())
         fit = [one for one in cookies if _is_for(one, host, path, self._place[0])]
-        fit.sort(key=lambda one: -len(one.path))  # the longest path first, else the oldest (RFC 6265, 5.4)
+        if len(fit) > 1:
+            fit.sort(key=lambda one: -len(one.path))  # the longest path first, else the oldest (RFC 6265, 5.4)
         return "; ".join(f"{one.name}={one.value.reveal()}" for one in fit) or None
 
     def __len__(self) -> int:
@@ -147,5 +149,8 @@ def _host(url: str) -> str:
 
 
 def _place(url: str) -> tuple[str, int | None]:
-    parts = urlsplit(url)
+    return _place_of(urlsplit(url))
+
+
+def _place_of(parts: SplitResult) -> tuple[str, int | None]:
     return parts.scheme, parts.port or _PORTS.get(parts.scheme)
