@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -141,11 +142,11 @@ def test_another_refusal_is_one() -> None:
 
 def test_limits_of_the_crew_around_hold() -> None:
     """As in a tool of a crew's that runs a LangChain agent."""
-    llm = ScriptedLLM(["Hello"])
-    with scope(deadline=12345.0, stop=("END",), idempotency_key="k"):
+    llm, deadline = ScriptedLLM(["Hello"]), time.monotonic() + 1000
+    with scope(deadline=deadline, stop=("END",), idempotency_key="k"):
         ask(llm, Request(messages=HI, stop=("END", "STOP")))
     (asked,) = llm.requests
-    assert (asked.deadline, asked.stop, asked.idempotency_key) == (12345.0, ("END", "STOP"), "k")
+    assert (asked.deadline, asked.stop, asked.idempotency_key) == (deadline, ("END", "STOP"), "k")
 
 
 def test_an_llm_without_stop_words_is_cut() -> None:
