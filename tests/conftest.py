@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -28,17 +29,28 @@ class NetworkIsOff(OSError):
     """A test tried to reach something else than this machine. An `OSError`, so that clients close their sockets."""
 
 
-def _watch(event: str, args: tuple[Any, ...]) -> None:
-    if event in ("socket.connect", "socket.sendto"):
-        address = args[1]
-        if isinstance(address, tuple) and args[0].family in (socket.AF_INET, socket.AF_INET6) and not _here(address[0]):
-            _refuse(f"{event} to {address}")
-    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        host = args[0].decode("latin-1") if isinstance(args[0], bytes) else args[0]
-        if isinstance(host, str) and host.rstrip(".").endswith(".invalid"):  # never exists (RFC 6761): no need to ask
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        if isinstance(host, str) and not (_here(host) or _is_number(host)):
-            _refuse(f"{event} of {host!r}")
+def _guarded(call: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+    @functools.wraps(call)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        check(*args, **kwargs)
+        return call(*args, **kwargs)
+
+    return guarded
+
+
+def _check_address(sock: socket.socket, *args: Any) -> None:
+    """Of `connect(address)`, `sendto(data, address)` and `sendto(data, flags, address)`: the address stands last."""
+    address = args[-1]
+    if isinstance(address, tuple) and sock.family in (socket.AF_INET, socket.AF_INET6) and not _here(address[0]):
+        _refuse(f"connection to {address}")
+
+
+def _check_name(host: Any, *_rest: Any, **_named: Any) -> None:
+    name = host.decode("latin-1") if isinstance(host, bytes) else host
+    if isinstance(name, str) and name.rstrip(".").endswith(".invalid"):  # never exists (RFC 6761): no need to ask
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+    if isinstance(name, str) and not (_here(name) or _is_number(name)):
+        _refuse(f"look-up of {name!r}")
 
 
 def _here(host: str) -> bool:
@@ -65,7 +77,12 @@ def _refuse(what: str) -> None:
     raise NetworkIsOff(f"{what}: tests reach loopback only")
 
 
-sys.addaudithook(_watch)
+# Not an audit hook: CPython 3.11 runs hooks while it sets a thread's trace function, and a thread that starts just then fails
+# under coverage ("Cannot install a trace function while another trace function is being installed").
+for _name in ("connect", "connect_ex", "sendto"):
+    setattr(socket.socket, _name, _guarded(getattr(socket.socket, _name), _check_address))
+for _name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+    setattr(socket, _name, _guarded(getattr(socket, _name), _check_name))
 
 
 @pytest.fixture(autouse=True)
