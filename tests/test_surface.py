@@ -32,6 +32,7 @@ PUBLIC_MODULES = [
     "oarlock.testing",
     "oarlock.testing.faults",
     "oarlock.compat",
+    "oarlock.views",
 ]
 ADAPTERS = {  # need the frameworks that they are for: see tests/interop
     f"oarlock.compat.interop.{name}" for name in ("crewai", "langchain", "openai_agents", "pydantic_ai")
