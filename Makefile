@@ -1,4 +1,4 @@
-.PHONY: audit build check format interop lint lock test
+.PHONY: audit build check command-line docs format interop lint lock test
 
 # What CI runs: `lint` and `test`.
 check: lint test
@@ -23,10 +23,16 @@ format:
 	uv run ruff check --fix
 	uv run ruff format
 
+# The documentation, into site/; the second writes the page that shows the commands' options.
+docs:
+	.ci/docs
+command-line:
+	uv run python .ci/command_line.py > docs/reference/command-line.md
+
 # After a change of dependencies: write the versions and hashes that everybody gets.
 lock:
 	uv lock
-	uv export --quiet --frozen --no-header --no-emit-project --all-extras --output-file requirements.lock
+	uv export --quiet --frozen --no-header --no-emit-project --all-extras --all-groups --output-file requirements.lock
 
 # The distributions and the list of what they need, with hashes (CycloneDX). The same source gives the same bytes.
 build: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)

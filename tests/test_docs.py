@@ -1,12 +1,19 @@
-"""Every Python block of the pages in docs/ runs by itself, and prints what stands behind its `#>`."""
+"""Every Python block of the pages in docs/ runs by itself, and prints what stands behind its `#>`.
+
+`make docs` builds the site, and looks at its links and at what its pages load; the workflow does so on every change. It
+takes ten seconds of CPU and packages of 90 MB, so the tests look at the pages and at `nav` instead.
+"""
 
 import contextlib
+import importlib
 import inspect
 import io
 import os
 import re
+import runpy
 import shlex
 import sys
+import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +29,13 @@ from oarlock.cli.doctor.examine import STEPS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+SITE = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
 PAGES = sorted(DOCS.rglob("*.md"))
 EXAMPLES = [example for example in find_examples(DOCS) if example.prefix == "python"]
+PUBLIC_MODULES = [
+    "oarlock", "oarlock.auth", "oarlock.compat", "oarlock.durable", "oarlock.errors", "oarlock.events", "oarlock.mcp",
+    "oarlock.policies", "oarlock.project", "oarlock.serve", "oarlock.testing", "oarlock.testing.faults", "oarlock.tools",
+]  # fmt: skip
 COMMANDS = [
     (page.name, line.removeprefix("$ "))
     for page in PAGES
@@ -84,8 +96,9 @@ def test_commands_run(page: str, command: str):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path):
     for name, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8")):
-        target = page.parent / name if name else page
+        target = (page.parent / name).resolve() if name else page
         assert target.exists(), f"{page.name} links to {name}, which is not there"
+        assert target.is_relative_to(DOCS), f"{page.name} links to {name}, which is not on the site: name it in words"
         assert not anchor or anchor in anchors_of(target), f"{page.name} links to {name}#{anchor}, which is not there"
 
 
@@ -95,12 +108,70 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.name)
-def test_an_index_names_the_page(page: Path):
-    """A page stands in README.md, one of a folder in the page with the folder's name."""
-    index = DOCS / "README.md" if page.parent == DOCS else page.parent.with_suffix(".md")
+def pages_in(nav: object) -> Iterator[str]:
+    """Yield the pages of a `nav`, in their order."""
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for entry in nav.values() if isinstance(nav, dict) else nav:
+            yield from pages_in(entry)
+
+
+def test_every_page_has_its_place_in_the_navigation():
+    places = list(pages_in(SITE["nav"]))
+    assert len(places) == len(set(places)), "a page stands twice in `nav` of zensical.toml"
+    pages = {page.relative_to(DOCS).as_posix() for page in PAGES}
+    assert pages <= set(places), f"in zensical.toml give a place in `nav` to: {', '.join(sorted(pages - set(places)))}"
+    assert set(places) <= pages, f"`nav` of zensical.toml names what is not there: {sorted(set(places) - pages)}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != DOCS], ids=lambda page: page.name)
+def test_the_page_of_a_folder_names_those_in_it(page: Path):
+    index = page.parent.with_suffix(".md")
     link = page.relative_to(index.parent).as_posix()
     assert f"({link})" in index.read_text(encoding="utf-8"), f"{index.name} does not name {link}"
+
+
+def test_the_site_asks_nobody_else_for_anything():
+    assert SITE["theme"]["font"] is False
+    settings = str(SITE)
+    assert not re.search(r"https?://|analytics|extra_javascript|mermaid", settings)
+
+
+REFERENCE = {
+    page.name: re.findall(r"^::: ([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    for page in (DOCS / "reference").glob("*.md")
+}
+
+
+def test_what_the_reference_shows_is_there_under_that_name():
+    for page, entries in REFERENCE.items():
+        for entry in entries:
+            module, _, name = entry.rpartition(".")
+            assert name in importlib.import_module(module).__all__, f"{page}: {entry} is not public"
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_the_reference_shows_every_public_name(name: str):
+    shown = [named(entry) for entries in REFERENCE.values() for entry in entries]
+    module = importlib.import_module(name)
+    missing = [
+        f"::: {name}.{public}"
+        for public in module.__all__
+        if not public.startswith("__") and not any(one is getattr(module, public) for one in shown)
+    ]
+    assert not missing, f"a page in docs/reference/ needs {missing}"
+
+
+def named(entry: str) -> object:
+    module, _, name = entry.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def test_the_page_on_the_command_line_shows_the_commands_as_they_are():
+    script = runpy.run_path(str(ROOT / ".ci" / "command_line.py"))
+    shown = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
+    assert shown == script["page"](), "commands have changed: run `make command-line`"
 
 
 def test_every_sign_in_has_a_row_and_a_page():

@@ -32,7 +32,7 @@ def test_every_package_is_pinned_and_hashed():
 
 @pytest.mark.skipif(not (ROOT / "uv.lock").exists() or shutil.which("uv") is None, reason="not running under uv")
 def test_uv_installed_from_the_same_hashes():
-    command = ["uv", "export", "--frozen", "--no-header", "--no-emit-project", "--all-extras"]
+    command = ["uv", "export", "--frozen", "--no-header", "--no-emit-project", "--all-extras", "--all-groups"]
     used = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert locked(used) == locked((ROOT / "requirements.lock").read_text()), "dependencies changed: run `make lock`"
 

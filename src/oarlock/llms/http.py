@@ -79,7 +79,7 @@ class HttpLLM(BaseLLM, abstract=True):
         json_schema: whether the endpoint binds its answers to a JSON schema (`response_format`), for tasks that ask for a
             structure. `None`: `ChatLLM` tries it, until the endpoint refuses; other subclasses do not.
         context_window: tokens that fit into prompt and answer together.
-        temperature, stop, max_tokens, max_threads: see `BaseLLM`.
+        temperature, stop, max_tokens: see `BaseLLM`.
 
     Raises:
         ConfigurationError: a setting that cannot work.

@@ -59,9 +59,10 @@ class BaseTool:
     are checked strictly before the tool runs: `"3"` is not taken for `3`. A parameter `idempotency_key: str` is not
     shown to the model but filled with a text that is the same whenever this very call is repeated after a crash.
 
-    Further annotated attributes are accepted as keyword arguments; their types are not checked.
+    The attributes below, and further annotated ones of a subclass, are keyword arguments too; the types of further ones are
+    not checked.
 
-    Args:
+    Attributes:
         name: for people; models see `function_name`, which is made of it. Default: the class's name.
         description: when and how to use it, for the model. Default: the class's docstring.
         args_schema: a pydantic model of the arguments; default: from the signature of `_run()`.
