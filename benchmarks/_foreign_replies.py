@@ -15,7 +15,7 @@ TEXT = """# Report
 - Conclusion: start small, measure, and grow from there. See https://example.com/report for data.
 """
 
-_SCHEMA = re.compile(r"JSON schema:\n(\{.*\})\s*$", re.MULTILINE)
+_SCHEMA = re.compile(r"JSON schema[^\n]*:\n(\{.*\})\s*$", re.MULTILINE)
 _VERDICT = '"valid": true or false'
 _ACTION = "Action Input:"
 _REACT_TOOL = re.compile(r"^(\w+): .*\n(?:.*\n)*?  arguments: (\{.*\})$", re.MULTILINE)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from mcp import StdioServerParameters
 from mcp_helpers import HttpServer
 
 import oarlock
+import oarlock.mcp
 from oarlock import ConfigurationError, ToolCall
 from oarlock.compat import as_crewai
 from oarlock.mcp import MCPServerError
+from oarlock.project import CrewBase, agent, crew, task
 from oarlock.testing import ScriptedLLM
 
 PROGRAM = str(Path(__file__).parent / "server_program.py")
@@ -58,7 +61,8 @@ def test_an_agent_with_mcps(shop: HttpServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mcps", "words"), [("https://e.com/mcp", "mcps must be a list"), (["snowflake"], "'snowflake'"), ([3], "a int")]
+    ("mcps", "words"),
+    [("https://e.com/mcp", "mcps must be a list"), (["snowflake"], "'snowflake'"), ([3], r"mcps=\[int\]")],
 )
 def test_mcps_that_are_none(mcps: Any, words: str) -> None:
     from crewai import Agent
@@ -109,6 +113,63 @@ def test_an_adapter_that_cannot_be(caplog: pytest.LogCaptureFixture) -> None:
     ):
         with pytest.raises(ConfigurationError, match=words):
             MCPServerAdapter(wrong)
+
+
+def with_servers(llm: ScriptedLLM, *names: str, **attributes: Any) -> Any:
+    """Return an object of a `@CrewBase` class with MCP servers, whose one agent has their tools of these names."""
+    from crewai import Agent, Crew, Task
+
+    class Shop:
+        agents_config: ClassVar[Any] = {"buyer": {"role": "Buyer", "goal": "Buy tea", "backstory": "Thirsty"}}
+
+        @agent
+        def buyer(self) -> Any:
+            tools = self.get_mcp_tools(*names)  # type: ignore[attr-defined]
+            return Agent(config=self.agents_config["buyer"], llm=llm, tools=tools)
+
+        @task
+        def buying(self) -> Any:
+            return Task(description="Buy", expected_output="Tea", agent=self.buyer())
+
+        @crew
+        def crew(self) -> Any:
+            return Crew(agents=self.agents, tasks=self.tasks)  # type: ignore[attr-defined]
+
+    for name, value in attributes.items():
+        setattr(Shop, name, value)
+    return CrewBase(Shop)()
+
+
+def test_a_class_with_servers(shop: HttpServer) -> None:
+    ours = oarlock.mcp.MCPServerHTTP(url=shop.url, prefix="new")
+    servers = [ours, StdioServerParameters(command=sys.executable, args=[PROGRAM])]
+    llm = scripted(ADD, "done", "again")
+    buyer = with_servers(llm, "add", "new_price", mcp_server_params=servers, mcp_connect_timeout=60)
+    assert repr(buyer.agents[0].tools[0]) == "<the MCP tools add, new_price of Shop>"
+    with ours:
+        assert buyer.crew().kickoff().raw == "done"
+    assert told(llm) == ["2"]
+    assert {tool["function"]["name"] for tool in llm.requests[0].tools} == {"add", "new_price"}
+    assert asyncio.run(buyer.crew().kickoff_async()).raw == "again"  # they are connected still
+
+
+def test_a_class_with_one_server_offers_all_of_it(shop: HttpServer) -> None:
+    llm = scripted("done")
+    here = {"url": shop.url, "transport": "streamable-http"}
+    assert with_servers(llm, mcp_server_params=here).crew().kickoff().raw == "done"
+    assert [tool["function"]["name"] for tool in llm.requests[0].tools] == ["price"]
+
+
+def test_a_class_without_servers_or_with_wrong_ones(shop: HttpServer) -> None:
+    assert with_servers(scripted("done")).agents[0].tools == []
+    own = with_servers(scripted(), get_mcp_tools=lambda self: [], mcp_server_params={"url": shop.url})
+    assert own.agents[0].tools == []
+    with pytest.raises(ConfigurationError, match=r"Shop\.mcp_server_params: transport must be"):
+        _ = with_servers(scripted(), mcp_server_params={"url": shop.url, "transport": "pigeon"}).agents
+    here = {"url": shop.url, "transport": "streamable-http"}
+    for name, hint in (("prices", "Did you mean 'price'"), ("sell", "Their tools are: price")):
+        with pytest.raises(ConfigurationError, match=f"Shop: get_mcp_tools.. names '{name}', .* {hint}"):
+            with_servers(scripted(), name, mcp_server_params=here).crew().kickoff()
 
 
 def test_what_is_not_there_says_so() -> None:

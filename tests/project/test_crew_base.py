@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel
@@ -246,6 +246,63 @@ def test_methods_that_make_the_wrong_thing() -> None:
 def test_a_mark_belongs_on_a_method() -> None:
     with pytest.raises(ConfigurationError, match="@agent marks a method, not 7"):
         agent(7)  # type: ignore[type-var]
+
+
+def test_callbacks_that_make_the_function_to_call() -> None:
+    seen: list[Any] = []
+
+    @CrewBase
+    class Poets:
+        agents_config: ClassVar[Any] = {"poet": {"role": "Poet", "goal": "Rhyme", "step_callback": "steps"}}
+        tasks_config: ClassVar[Any] = {"line": {"description": "A line", "agent": "poet", "callback": "done"}}
+
+        @callback
+        def steps(self) -> Any:
+            return lambda step: seen.append(step.output)
+
+        @callback
+        def done(self, output: Any) -> None:
+            seen.append(output)
+
+        @agent
+        def poet(self) -> Agent:
+            return Agent(config=self.agents_config["poet"], llm=ScriptedLLM(["Row."]))
+
+        @task
+        def line(self) -> Task:
+            return Task(config=self.tasks_config["line"])
+
+        @crew
+        def crew(self) -> Crew:
+            return Crew(agents=self.agents, tasks=self.tasks)  # type: ignore[attr-defined]
+
+    made = Poets().crew()
+    output = made.kickoff()
+    assert seen == ["Row.", output.tasks_output[0]]
+    assert made.name == "Poets"  # as it has none of its own
+
+
+@pytest.mark.parametrize("inside_a_loop", [False, True])
+def test_methods_may_be_coroutines(inside_a_loop: bool) -> None:
+    @CrewBase
+    class Poets:
+        @agent
+        async def poet(self) -> Agent:
+            return Agent(role="Poet", goal="Rhyme", llm=ScriptedLLM(["Row."]))
+
+        @task
+        async def line(self) -> Task:
+            return Task(description="A line", agent=self.poet())  # type: ignore[arg-type]
+
+        @crew
+        async def crew(self) -> Crew:
+            return Crew(name="four", agents=self.agents, tasks=self.tasks)  # type: ignore[attr-defined]
+
+    async def main() -> Any:
+        return Poets().crew()
+
+    made: Any = asyncio.run(main()) if inside_a_loop else Poets().crew()
+    assert (made.kickoff().raw, made.name) == ("Row.", "four")
 
 
 def test_a_method_with_arguments_is_not_remembered() -> None:

@@ -14,6 +14,7 @@ from oarlock.agents.located import Located
 from oarlock.agents.task import Task
 from oarlock.contract.errors import ConfigurationError
 from oarlock.project.marks import marked
+from oarlock.project.mcp_tools import get_mcp_tools
 from oarlock.project.yaml_file import YamlFile, read_yaml
 
 __all__ = ["Configs", "CrewBase"]
@@ -45,8 +46,12 @@ def CrewBase(cls: C) -> C:  # noqa: N802  CrewAI's users know it by this name
     content, for `Agent(config=self.agents_config["researcher"])`. `self.agents` and `self.tasks` are what the methods
     marked with `@agent` and `@task` make, in the order in which they are written.
 
-    In the files, `agent`, `context`, `llm`, `tools` and `callback` may name marked methods; an `llm` that none makes is
-    the name of a model, such as `openai/gpt-4o`.
+    In the files, `agent`, `context`, `llm`, `tools`, `callback` and `step_callback` may name marked methods; an `llm` that
+    none makes is the name of a model, such as `openai/gpt-4o`. A callback that takes nothing returns the function to call.
+
+    `mcp_server_params` are MCP servers: the SDK's `StdioServerParameters`, mappings such as `{"url": ..., "transport":
+    "streamable-http"}` or servers of `oarlock.mcp`, one or a list of them, and `mcp_connect_timeout` the seconds for connecting
+    (30). `self.get_mcp_tools()` is then for `Agent(tools=...)`; with names it brings the tools of these names alone.
 
     Raises:
         ConfigurationError: when an object is made: a file is missing or wrong; the message has the file, line and key.
@@ -82,6 +87,8 @@ def CrewBase(cls: C) -> C:  # noqa: N802  CrewAI's users know it by this name
     cls.__init__ = __init__  # type: ignore[misc]
     cls.agents = property(lambda self: _all_of(self, "agent", Agent))  # type: ignore[attr-defined]
     cls.tasks = property(lambda self: _all_of(self, "task", Task))  # type: ignore[attr-defined]
+    if not hasattr(cls, "get_mcp_tools"):
+        cls.get_mcp_tools = get_mcp_tools  # type: ignore[attr-defined]
     return cls
 
 
@@ -136,12 +143,17 @@ class Configs(Mapping[str, Located]):
         names = marked(type(self._owner), kind)
         if value in names:
             member = getattr(self._owner, value)
-            return member() if key in _MADE else member
+            return member() if key in _MADE or (kind == "callback" and _takes_nothing(member)) else member
         if kind == "llm":
             return value
         raise ConfigurationError(
             f"{self._file.place(section, key)}: {_no_such(type(self._owner).__name__, kind, value, names)}"
         )
+
+
+def _takes_nothing(method: Callable[..., Any]) -> bool:
+    """Return whether a callback is one of CrewAI's kind, which makes the function to call."""
+    return not inspect.signature(method).parameters
 
 
 def _no_such(owner: str, kind: str, value: str, names: list[str]) -> str:

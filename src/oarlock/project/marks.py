@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar, cast
 
 from oarlock.agents.crew import Crew
 from oarlock.agents.hooks import KINDS
 from oarlock.contract.errors import ConfigurationError
+from oarlock.runtime import drive
 
 __all__ = [
     "after_kickoff",
@@ -37,6 +38,7 @@ _HOOKS: Final = {  # marks, and the argument of a `Crew` that takes what bears t
     "after_kickoff": "after_kickoff_callbacks",
     **{kind: kind for kind in KINDS},
 }
+_UNNAMED: Final = next(one.default for one in dataclasses.fields(Crew) if one.name == "name")
 _MADE: Final = "_oarlock_made"  # on an instance: what its methods have made, by their names
 
 
@@ -71,7 +73,10 @@ def tool(method: F) -> F:
 
 
 def callback(method: F) -> F:
-    """Mark a method that a task names as its `callback`, or an agent as its `step_callback`."""
+    """Mark a method that a task names as its `callback`, or an agent as its `step_callback`.
+
+    It is called with the output, or, if it takes nothing, once: then it returns the function to call.
+    """
     return _mark(method, "callback")
 
 
@@ -103,17 +108,21 @@ def output_pydantic(model: T) -> T:
 def crew(method: F) -> F:
     """Mark the method that makes the `Crew`: it is called once, and its runs pass the marked hooks.
 
+    A crew that it gives no name has that of the class.
+
     Raises:
         ConfigurationError: from a call: the method returned something else than a `Crew`.
     """
 
     @functools.wraps(method)
     def hooked(self: Any, *args: Any, **given: Any) -> Crew:
-        made = method(self, *args, **given)
+        made = _called(method, self, args, given)
         if not isinstance(made, Crew):
             raise ConfigurationError(
                 f"{type(self).__name__}.{method.__name__}() must return a Crew, not of the type {type(made).__name__}."
             )
+        if made.name == _UNNAMED:
+            made.name = type(self).__name__
         hooks = {argument: bound for kind, argument in _HOOKS.items() if (bound := _bound(self, kind))}
         if not hooks:
             return made
@@ -139,6 +148,18 @@ def _bound(self: Any, kind: str) -> list[Callable[[Any], Any]]:
     return [getattr(self, name) for name in marked(type(self), kind)]
 
 
+def _called(method: Callable[..., Any], self: Any, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
+    """Return what a method makes, an `async` one too, also where an event loop is running."""
+    made = method(self, *args, **given)
+    if not inspect.iscoroutine(made):
+        return made
+    return drive(lambda runtime: runtime.invoke(None, _awaited, made))
+
+
+async def _awaited(made: Awaitable[Any]) -> Any:
+    return await made
+
+
 def _mark(member: M, kind: str) -> M:
     setattr(member, _MARK, kind)
     return member
@@ -152,10 +173,10 @@ def _once(method: F, kind: str) -> F:
     @functools.wraps(method)
     def remembered(self: Any, *args: Any, **given: Any) -> Any:
         if args or given:
-            return method(self, *args, **given)
+            return _called(method, self, args, given)
         made = vars(self).setdefault(_MADE, {})
         if method.__name__ not in made:
-            made[method.__name__] = method(self)
+            made[method.__name__] = _called(method, self, (), {})
         return made[method.__name__]
 
     return _mark(cast("F", remembered), kind)

@@ -1,4 +1,4 @@
-"""MCP servers as crew files have them."""
+"""MCP servers as crew files and scripts for CrewAI have them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from oarlock.project.parts import auth_from
 if TYPE_CHECKING:
     from oarlock.mcp import MCPServer
 
-__all__ = ["TRANSPORTS", "server_from"]
+__all__ = ["TRANSPORTS", "server_for", "server_from"]
 
 TRANSPORTS: Final = ("http", "sse")
 _SECRET: Final = re.compile(r"key|token|secret|passw|auth|cookie|credential", re.IGNORECASE)
@@ -62,6 +62,42 @@ def server_from(name: str, settings: Mapping[str, Any], where: str, folder: Path
         return kind(**given)
     except ConfigurationError as error:
         raise ConfigurationError(f"{where}: {error}") from error
+
+
+def server_for(parameters: Any, owner: str, connect_timeout: float) -> MCPServer:
+    """Return the server of parameters that CrewAI takes: the SDK's `StdioServerParameters`, or a mapping with `url`.
+
+    Args:
+        parameters: these, or a server of `oarlock.mcp` as it is.
+        owner: whose they are, for messages.
+        connect_timeout: seconds for connecting, unless a mapping has its own.
+
+    Raises:
+        ConfigurationError: they are something else, or ask for what is not there.
+    """
+    from oarlock.mcp import MCPServer, MCPServerHTTP, MCPServerSSE, MCPServerStdio  # likewise
+
+    if isinstance(parameters, MCPServer):
+        return parameters
+    if isinstance(parameters, Mapping):
+        given = dict(parameters)
+        transport = given.pop("transport", "sse")
+        kinds: dict[Any, type[MCPServerHTTP]] = {"sse": MCPServerSSE, "streamable-http": MCPServerHTTP}
+        if transport not in kinds:
+            raise ConfigurationError(f"{owner}: transport must be 'sse' or 'streamable-http', not {transport!r}.")
+        return kinds[transport](**{"connect_timeout": connect_timeout, **given})
+    if not hasattr(parameters, "command"):
+        raise ConfigurationError(
+            f"{owner}: give StdioServerParameters(command=...) from mcp, or a mapping such as "
+            f"{{'url': ..., 'transport': 'streamable-http'}}, not {type(parameters).__name__}."
+        )
+    return MCPServerStdio(
+        command=parameters.command,
+        args=parameters.args,
+        env=parameters.env,
+        cwd=parameters.cwd,
+        connect_timeout=connect_timeout,
+    )
 
 
 def _settle_http(given: dict[str, Any], where: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, SupportsIndex
 
-from oarlock.compat.mcp_servers import server_for
+from oarlock.project.servers import server_for
 from oarlock.tools import BaseTool
 from oarlock.tools.names import function_name
 
@@ -50,7 +50,7 @@ class MCPServerAdapter:
 
     def __init__(self, serverparams: Any, *tool_names: str, connect_timeout: float = 30) -> None:
         several = serverparams if isinstance(serverparams, list | tuple) else [serverparams]
-        self._servers = [server_for(one, connect_timeout) for one in several]
+        self._servers = [server_for(one, "MCPServerAdapter", connect_timeout) for one in several]
         self._names = tool_names or None
         self.start()
 
