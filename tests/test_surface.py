@@ -27,6 +27,7 @@ PUBLIC_MODULES = [
     "oarlock.errors",
     "oarlock.policies",
     "oarlock.project",
+    "oarlock.report",
     "oarlock.serve",
     "oarlock.tools",
     "oarlock.testing",

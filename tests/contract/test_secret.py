@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oarlock.contract.secret import Secret, scrub
+from oarlock.contract.secret import Secret, conceal, is_secret_name, scrub
 
 KEY_TEXT = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", min_size=20, max_size=60)
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkiLCJleHAiOjE3MDAwMDAwMDB9.4f1g23a12aa23b4c5d6e7f8a9b0c1d2e3f4a5b6c7d8"
@@ -177,3 +177,29 @@ class TestScrub:
     def test_a_megabyte_is_cut(self) -> None:
         assert scrub("word " * 200_000).endswith("…")
         assert len(scrub("x" * 10**6)) == 300
+
+
+@pytest.mark.parametrize("padding", ["", "x " * 200, "İ "])
+@pytest.mark.parametrize(
+    "secret", ["ghp_Ab12Cd34Ef56Gh78", "xoxb-12345678901234", "eyJhbGciOi.J9.x", "AKIAIOSFODNN7EXAMPLE"]
+)
+def test_a_long_text_keeps_all_but_its_credentials(secret: str, padding: str):
+    text = f"  first\n\tline {padding}{secret} then\x00 ä {padding}\npassword: {'z' * 5000} end token {padding}"
+    said = conceal(text)
+    assert said == text.replace(secret, "…").replace("z" * 5000, "…")
+    assert conceal(said) == said
+
+
+def test_names_of_secrets():
+    names = [
+        "password",
+        "db_password",
+        "X-Api-Key",
+        "session_token",
+        "tokens",
+        "max_tokens",
+        "key",
+        "secretary",
+        "cookies",
+    ]
+    assert [is_secret_name(name) for name in names] == [True, True, True, True, *[False] * 5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -413,3 +414,20 @@ def test_runs_in_two_databases_one_after_the_other(database, run_id, tmp_path):
     assert str(crew.kickoff(durable=database, run_id=run_id)) == "answer 0"
     assert str(crew.kickoff(durable=other, run_id=run_id)) == "answer 1"
     assert str(crew.kickoff(durable=database, run_id=run_id)) == "answer 0"
+
+
+def test_a_record_tells_of_a_run_that_was_cut_off_once(kickoff, run_id, tmp_path: Path):
+    """What went on is added to what was recorded before; what was replayed is not told again, but for where it was cut."""
+    llm, path = CountingLLM(dies_at(2)), tmp_path / "run.jsonl"
+    with pytest.raises(Crash):
+        kickoff(in_line(llm, 4), run_id, record=path)
+    kickoff(in_line(llm, 4), run_id, record=path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["run_id"] for line in lines if "oarlock_record" in line] == [run_id, run_id]
+    told = [line.get("event") for line in lines]
+    assert told.count("RunStarted") == 2
+    assert told.count("CallFinished") == 4
+    assert told.count("CallStarted") == 5, "the one in flight, twice"
+    ended = [line["span_id"] for line in lines if line.get("event") == "TaskFinished"]
+    assert list(dict.fromkeys(ended)) == [f"{run_id}:{number}" for number in (1, 2, 3, 4)]
+    assert len(ended) <= 5

@@ -47,6 +47,7 @@ class Watched:
     def __init__(self, url: str, spare: str, folder: Path) -> None:
         self.events: list[Event] = []
         self.folder = folder
+        self.record = folder / "run.jsonl"
         self.auth = BearerToken(lambda: (CANARY, 3600))
         self.llm = ChatLLM("m", url, auth=self.auth, timeout=20).with_policies(
             Log(content=True),
@@ -66,8 +67,14 @@ class Watched:
 
     def run(self, how: str) -> Any:
         if how == "blocking":
-            return self.crew.kickoff({"topic": "boats"}, user={"name": "ada"}, on_event=self.events.append)
-        return asyncio.run(self.crew.akickoff({"topic": "boats"}, user={"name": "ada"}, on_event=self.events.append))
+            return self.crew.kickoff(
+                {"topic": "boats"}, user={"name": "ada"}, on_event=self.events.append, record=self.record
+            )
+        return asyncio.run(
+            self.crew.akickoff(
+                {"topic": "boats"}, user={"name": "ada"}, on_event=self.events.append, record=self.record
+            )
+        )
 
     def let_out(self, outcome: Any) -> dict[str, str]:
         """Return all texts in which the canary must not stand, by where they are from."""

@@ -216,20 +216,21 @@ class CrewStreamingOutput(Iterator[StreamChunk], AsyncIterator[StreamChunk]):
 
 
 def streamed(
-    crew: Crew, inputs: Mapping[str, Any] | None, user: Any, on_event: Listener | None, *, blocking: bool
+    crew: Crew, inputs: Mapping[str, Any] | None, user: Any, on_event: Listener | None, record: Any, *, blocking: bool
 ) -> CrewStreamingOutput:
     """Return a run to be read in chunks."""
     door = crew.stream if blocking else crew.astream
-    return CrewStreamingOutput(door(inputs, user=user, on_event=on_event))
+    return CrewStreamingOutput(door(inputs, user=user, on_event=on_event, record=record))
 
 
 def streamed_for_each(
-    crew: Crew, inputs: Iterable[Mapping[str, Any]], user: Any, on_event: Listener | None
+    crew: Crew, inputs: Iterable[Mapping[str, Any]], user: Any, on_event: Listener | None, record: Any
 ) -> CrewStreamingOutput:
     """Return runs side by side, on an event loop, to be read in chunks as they come."""
     given = list(inputs)
 
     async def all_of_them(runtime: Any, told: Listener) -> list[CrewOutput]:
-        return list(await runtime.gather(*(lambda one=one: crew.run(runtime, one, user, told) for one in given)))
+        runs = (lambda one=one: crew.run(runtime, one, user, told, record=record) for one in given)
+        return list(await runtime.gather(*runs))
 
     return CrewStreamingOutput(read_run_async(all_of_them, on_event), several=True)

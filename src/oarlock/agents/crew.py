@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ from oarlock.contract.llm import BaseLLM
 from oarlock.runtime import Runtime, drive, drive_async
 
 if TYPE_CHECKING:
+    from oarlock.agents.recording import Recording
     from oarlock.policies import Budget
     from oarlock.tools import Approver
 
@@ -87,6 +89,8 @@ class Crew:
         after_kickoff_callbacks: each called with the `CrewOutput`; what it returns is the result in its place.
         output_log_file: where to write when each task began and ended, with its answer: a path, or `True` for `logs.txt`. Runs
             add to it: a line for each, or in a `.json` file an item of its list.
+        record: where to record everything that happens in its runs, for `oarlock report`: the path of a file, or a `Recording`,
+            which can leave content out. See `docs/report.md`.
         full_output: accepted for scripts that have it: a `CrewOutput` always has every task's output.
         before_llm_call: hooks around those of all its agents, a manager and delegated work included; see `Agent`.
         after_llm_call: likewise.
@@ -125,6 +129,7 @@ class Crew:
     before_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     after_kickoff_callbacks: Sequence[Callable[[Any], Any]] = ()
     output_log_file: str | Path | bool | None = None
+    record: str | Path | Recording | None = None
     full_output: bool = False
     before_llm_call: Hook | Sequence[Hook] = ()
     after_llm_call: Hook | Sequence[Hook] = ()
@@ -167,6 +172,7 @@ class Crew:
         check_approver("Crew", self.on_approval)
         check_cache("Crew", self.cache)
         log_path(self.output_log_file)
+        _check_record("Crew", self.record)
         self.limit = per_minute("Crew", self.max_rpm)
 
     def _check_process(self) -> None:
@@ -205,6 +211,7 @@ class Crew:
         on_event: Listener | None = None,
         durable: str | None = None,
         run_id: str | None = None,
+        record: str | Path | Recording | None = None,
     ) -> CrewOutput:
         """Run the crew, blocking; works inside a running event loop too.
 
@@ -218,24 +225,31 @@ class Crew:
             durable: the address of a database, `"sqlite:///runs.db"` or `"postgresql://..."`: each model call and tool call is
                 recorded there, so that a run that was cut off goes on where it was. Needs `pip install 'oarlock[durable]'`.
             run_id: of a durable run: called again with it, the run goes on, or its result is returned. Default: a new one.
+            record: in place of the crew's own.
 
         Raises:
-            ConfigurationError: an input is missing, or an agent has no LLM; nothing has been asked yet.
+            ConfigurationError: an input is missing, an agent has no LLM, or the record cannot be written; nothing has been
+                asked yet.
             BudgetExceededError: the run, or one of its agents, has used up its budget.
             OarlockError: a model could not be asked, or gave no answer.
         """
         if durable is not None or run_id is not None:
             self._refuse_streams()
             result: CrewOutput = _durable().kickoff(
-                self, inputs, user=user, on_event=on_event, durable=durable, run_id=run_id
+                self, inputs, user=user, on_event=on_event, durable=durable, run_id=run_id, record=record
             )
             return result
         if self.streams:
-            return _in_chunks().streamed(self, inputs, user, on_event, blocking=True)  # type: ignore[no-any-return]
-        return drive(self.run, inputs, user, on_event)
+            return _in_chunks().streamed(self, inputs, user, on_event, record, blocking=True)  # type: ignore[no-any-return]
+        return drive(partial(self.run, record=record), inputs, user, on_event)
 
     def stream(
-        self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        user: Any = None,
+        on_event: Listener | None = None,
+        record: str | Path | Recording | None = None,
     ) -> RunStream[CrewOutput]:
         """Run the crew and read its events as they happen, blocking; models are asked for their answers piece by piece.
 
@@ -246,6 +260,7 @@ class Crew:
             inputs: see `kickoff`, as for the errors.
             user: likewise.
             on_event: likewise; it is called as things happen, before you read of them.
+            record: see `kickoff`.
 
         Example:
             >>> from oarlock.events import ModelDelta
@@ -257,13 +272,18 @@ class Crew:
             >>> stream.result.raw
             'Row, row.'
         """
-        return read_run(lambda runtime, told: self.run(runtime, inputs, user, told), on_event)
+        return read_run(lambda runtime, told: self.run(runtime, inputs, user, told, record=record), on_event)
 
     def astream(
-        self, inputs: Mapping[str, Any] | None = None, *, user: Any = None, on_event: Listener | None = None
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        user: Any = None,
+        on_event: Listener | None = None,
+        record: str | Path | Recording | None = None,
     ) -> AsyncRunStream[CrewOutput]:
         """Run the crew and read its events as they happen: `async for event in crew.astream(inputs)`; see `stream`."""
-        return read_run_async(lambda runtime, told: self.run(runtime, inputs, user, told), on_event)
+        return read_run_async(lambda runtime, told: self.run(runtime, inputs, user, told, record=record), on_event)
 
     async def akickoff(
         self,
@@ -273,17 +293,18 @@ class Crew:
         on_event: Listener | None = None,
         durable: str | None = None,
         run_id: str | None = None,
+        record: str | Path | Recording | None = None,
     ) -> CrewOutput:
         """Run the crew on the running event loop, beside any number of other runs; see `kickoff`."""
         if durable is not None or run_id is not None:
             self._refuse_streams()
             result: CrewOutput = await _durable().akickoff(
-                self, inputs, user=user, on_event=on_event, durable=durable, run_id=run_id
+                self, inputs, user=user, on_event=on_event, durable=durable, run_id=run_id, record=record
             )
             return result
         if self.streams:
-            return _in_chunks().streamed(self, inputs, user, on_event, blocking=False)  # type: ignore[no-any-return]
-        return await drive_async(self.run, inputs, user, on_event)
+            return _in_chunks().streamed(self, inputs, user, on_event, record, blocking=False)  # type: ignore[no-any-return]
+        return await drive_async(partial(self.run, record=record), inputs, user, on_event)
 
     kickoff_async = akickoff
 
@@ -305,21 +326,32 @@ class Crew:
         return _durable().submit(self, inputs, database=database, run_id=run_id)
 
     def kickoff_for_each(
-        self, inputs: Iterable[Mapping[str, Any]], *, user: Any = None, on_event: Listener | None = None
+        self,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        user: Any = None,
+        on_event: Listener | None = None,
+        record: str | Path | Recording | None = None,
     ) -> list[CrewOutput]:
         """Run the crew once for each of the inputs, one after the other, blocking."""
-        return [self.kickoff(one, user=user, on_event=on_event) for one in inputs]
+        return [self.kickoff(one, user=user, on_event=on_event, record=record) for one in inputs]
 
     async def akickoff_for_each(
-        self, inputs: Iterable[Mapping[str, Any]], *, user: Any = None, on_event: Listener | None = None
+        self,
+        inputs: Iterable[Mapping[str, Any]],
+        *,
+        user: Any = None,
+        on_event: Listener | None = None,
+        record: str | Path | Recording | None = None,
     ) -> list[CrewOutput]:
         """Run the crew for all of the inputs at once, on the running event loop; results come in their order."""
         if self.streams:
-            return _in_chunks().streamed_for_each(self, inputs, user, on_event)  # type: ignore[no-any-return]
+            return _in_chunks().streamed_for_each(self, inputs, user, on_event, record)  # type: ignore[no-any-return]
         given = list(inputs)
 
         async def all_of_them(runtime: Runtime) -> list[CrewOutput]:
-            return await runtime.gather(*(lambda one=one: self.run(runtime, one, user, on_event) for one in given))
+            runs = (lambda one=one: self.run(runtime, one, user, on_event, record=record) for one in given)
+            return await runtime.gather(*runs)
 
         return await drive_async(all_of_them)
 
@@ -336,10 +368,19 @@ class Crew:
         user: Any,
         on_event: Listener | None,
         resumable: Resumable | None = None,
+        *,
+        record: str | Path | Recording | None = None,
     ) -> Coroutine[Any, Any, CrewOutput]:
         """Return a run of the crew, to be driven by a runtime: what `kickoff` and its like are doors to."""
         run = run_with_hooks if self.before_kickoff_callbacks or self.after_kickoff_callbacks else run_crew
-        return run(runtime, self, inputs, on_event, user=user, resumable=resumable)
+        return run(runtime, self, inputs, on_event, user=user, resumable=resumable, record=record)
+
+
+def _check_record(owner: str, given: object) -> None:
+    if given is not None:
+        from oarlock.agents.recording import recording_of  # most runs are not recorded
+
+        recording_of(owner, given)
 
 
 def _in_chunks() -> Any:

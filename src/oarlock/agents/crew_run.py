@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,13 @@ from oarlock.tools import ToolStore
 
 if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
+    from oarlock.agents.recording import RunRecord
     from oarlock.policies import Budget
 
-__all__ = ["Resumable", "run_crew", "run_with_hooks"]
+__all__ = ["RECORD_VARIABLE", "Resumable", "run_crew", "run_with_hooks"]
+
+RECORD_VARIABLE = "OARLOCK_RECORD"
+"""The environment variable with the path at which runs are recorded that do not say so themselves."""
 
 Listener = Callable[[Event], None]
 
@@ -56,6 +61,7 @@ async def run_crew(
     *,
     user: Any = None,
     resumable: Resumable | None = None,
+    record: Any = None,
 ) -> CrewOutput:
     """Run a crew's tasks: one after the other, and side by side where they are asynchronous."""
     given = _checked_inputs(inputs)
@@ -65,11 +71,13 @@ async def run_crew(
     log = _log_of(crew)
     watcher = log.beside(listener(crew.verbose, _loud_roles(crew, given), on_event))
     place: dict[str, Any] = {"run_id": run_id, "task_id": None, "span_id": run_id, "parent_id": current_call().span_id}
-    clock = runtime.time
-    if resumable is not None:
-        watcher, clock = resumable.watch(watcher), resumable.clock
+    clock = runtime.time if resumable is None else resumable.clock
     place |= within(crew.budget and crew.budget.fresh())
-    with log, scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place):
+    recorded = _record_of(crew.record if record is None else record, crew, run_id, clock)
+    watcher = recorded.beside(watcher)
+    if resumable is not None:
+        watcher = resumable.watch(watcher)
+    with log, recorded, scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place):
         tell(RunStarted, tasks=len(run.assignments), crew=crew.name)
         try:
             await refresh(runtime, run.assignments)
@@ -93,6 +101,20 @@ def _log_of(crew: Crew) -> RunLog | NoLog:
     return NO_LOG if path is None else RunLog(path)
 
 
+def _record_of(asked: Any, crew: Crew, run_id: str, clock: Callable[[], float]) -> RunRecord | NoLog:
+    """Return where everything in the run is written to."""
+    asked = (os.environ.get(RECORD_VARIABLE) or None) if asked is None else asked
+    if asked is None:
+        return NO_LOG
+    from oarlock.agents.recording import RunRecord, recording_of
+
+    recording = recording_of("kickoff", asked)
+    assert recording is not None, "asked for"
+    budgets = [*current_call().budgets, crew.budget, *(agent.budget for agent in staff_of(crew))]
+    prices = {model: price for budget in budgets for model, price in (getattr(budget, "prices", None) or {}).items()}
+    return RunRecord(recording, run_id, crew.name, prices, clock())
+
+
 def _loud_roles(crew: Crew, inputs: Mapping[str, Any]) -> list[str]:
     """Return the roles, filled in, of the agents that are verbose."""
     agents = staff_of(crew) if crew.manager_agent is None else [*staff_of(crew), crew.manager_agent]
@@ -107,13 +129,14 @@ async def run_with_hooks(
     *,
     user: Any = None,
     resumable: Resumable | None = None,
+    record: Any = None,
 ) -> CrewOutput:
     """Run a crew between its functions for before and after; one that returns `None` changes nothing."""
     given: Any = dict(_checked_inputs(inputs))
     for number, callback in enumerate(crew.before_kickoff_callbacks):
         changed = await consult(runtime, f"0:before:{number}", callback, given)
         given = given if changed is None else changed
-    result: Any = await run_crew(runtime, crew, given, on_event, user=user, resumable=resumable)
+    result: Any = await run_crew(runtime, crew, given, on_event, user=user, resumable=resumable, record=record)
     for number, callback in enumerate(crew.after_kickoff_callbacks):
         changed = await consult(runtime, f"0:after:{number}", callback, result)
         result = result if changed is None else changed

@@ -60,7 +60,7 @@ def demo(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def run(
+def run(  # noqa: PLR0917  typer gives them by name
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="SCRIPT.py|CREW.yaml", help="What to run.")],
     inputs: Annotated[
@@ -76,6 +76,10 @@ def run(
     as_crewai: Annotated[
         bool, typer.Option("--as-crewai", help="Let `import crewai` mean Oarlock even if CrewAI is installed.")
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN.jsonl", help="Record all runs here, prompts and answers too, for oarlock report."),
+    ] = None,
 ) -> None:
     """Run a Python script, whose `import crewai` may mean Oarlock, or a crew from a YAML file.
 
@@ -84,11 +88,11 @@ def run(
     if file.suffix in (".yaml", ".yml"):
         from oarlock.cli.crew_file import run_crew_file
 
-        run_crew_file(file, [*(inputs or []), *context.args], llm)
+        run_crew_file(file, [*(inputs or []), *context.args], llm, record)
     else:
         from oarlock.compat.scripts import run_script
 
-        run_script(file, context.args, as_crewai=as_crewai or None, llm=llm)
+        run_script(file, context.args, as_crewai=as_crewai or None, llm=llm, record=record)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from oarlock.agents.crew_run import RECORD_VARIABLE
 from oarlock.compat.install import as_crewai as crewai_names
 from oarlock.contract.errors import ConfigurationError
 
@@ -16,7 +17,11 @@ __all__ = ["run_script"]
 
 
 def run_script(
-    path: str | os.PathLike[str], argv: Sequence[str] = (), as_crewai: bool | None = None, llm: str | None = None
+    path: str | os.PathLike[str],
+    argv: Sequence[str] = (),
+    as_crewai: bool | None = None,
+    llm: str | None = None,
+    record: str | os.PathLike[str] | None = None,
 ) -> None:
     """Run a Python file as `python FILE ARGUMENTS...` does: as `__main__`, with its folder first on `sys.path`.
 
@@ -28,6 +33,7 @@ def run_script(
         as_crewai: whether `import crewai` gives Oarlock. `None`: if CrewAI itself is not installed.
         llm: the name of the LLM, such as `"openai/gpt-4o"`, of those of its `crewai` agents that have none; it is what the
             environment variable `MODEL` is set to meanwhile. Those that have one keep it.
+        record: where its crews record their runs, unless they say where: what `OARLOCK_RECORD` is set to meanwhile.
 
     Raises:
         ConfigurationError: there is no such file, or it is no Python file.
@@ -36,7 +42,8 @@ def run_script(
     script = _checked(path)
     with ExitStack() as stack:
         stack.enter_context(_command_line(script, argv))
-        stack.enter_context(_model(llm))
+        stack.enter_context(_variable("MODEL", llm))  # where CrewAI reads it
+        stack.enter_context(_variable(RECORD_VARIABLE, None if record is None else Path(record).resolve()))
         if as_crewai is not False:
             stack.enter_context(crewai_names(force=bool(as_crewai)))
         try:
@@ -77,20 +84,20 @@ def _command_line(script: Path, argv: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _model(name: str | None) -> Iterator[None]:
-    """Name the LLM of agents without one, where CrewAI reads it."""
-    if name is None:
+def _variable(name: str, value: object) -> Iterator[None]:
+    """Set an environment variable for a while, unless there is no value."""
+    if value is None:
         yield
         return
-    before = os.environ.get("MODEL")
-    os.environ["MODEL"] = name
+    before = os.environ.get(name)
+    os.environ[name] = str(value)
     try:
         yield
     finally:
         if before is None:
-            os.environ.pop("MODEL", None)
+            os.environ.pop(name, None)
         else:
-            os.environ["MODEL"] = before
+            os.environ[name] = before
 
 
 def _forget(folder: Path, before: set[str]) -> None:

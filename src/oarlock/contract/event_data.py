@@ -14,7 +14,7 @@ from oarlock.contract.reply import Reply, ToolCall, Usage
 from oarlock.contract.request import Request
 from oarlock.contract.secret import scrub
 
-__all__ = ["to_dict"]
+__all__ = ["plain", "to_dict"]
 
 _MOST_MESSAGE: Final = 1000  # characters of an error's message
 _DEEPEST: Final = 20  # levels of what tools were given, or a model wrote
@@ -44,7 +44,7 @@ def to_dict(event: Event, *, content: bool = False) -> dict[str, Any]:
         if isinstance(value, Reply):
             made[one.name] = _reply(value, content=content)
         elif value is not None and (content or not one.metadata.get("content")):
-            made[one.name] = _plain(value)
+            made[one.name] = plain(value)
     return made
 
 
@@ -54,15 +54,15 @@ def _reply(reply: Reply, *, content: bool) -> dict[str, Any]:
     made = {name: str(value) for name, value in known.items() if value is not None}
     return {
         **made,
-        "usage": _plain(reply.usage),
+        "usage": plain(reply.usage),
         "cached": reply.cached,
-        "tool_calls": [_plain(call) for call in reply.tool_calls] if content else len(reply.tool_calls),
+        "tool_calls": [plain(call) for call in reply.tool_calls] if content else len(reply.tool_calls),
         **({"text": reply.text} if content else {}),
     }
 
 
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Return what JSON has in the place of a value."""
+def plain(value: Any, depth: int = 0) -> Any:
+    """Return what JSON has in the place of a value: texts, numbers, lists and dictionaries, and what is neither as a text."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
     if value is None or isinstance(value, bool | int):
@@ -74,19 +74,19 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 def _structure(value: Any, depth: int) -> Any:  # noqa: PLR0911  a table of types
     if isinstance(value, Mapping):
-        return {str(name): _plain(one, depth) for name, one in value.items()}
+        return {str(name): plain(one, depth) for name, one in value.items()}
     if isinstance(value, list | tuple | AbstractSet):
-        return [_plain(one, depth) for one in value]
+        return [plain(one, depth) for one in value]
     if isinstance(value, BaseException):
         return _error(value)
     if isinstance(value, Request):
-        return {"messages": _plain(value.messages, depth), "tools": [tool["function"]["name"] for tool in value.tools]}
+        return {"messages": plain(value.messages, depth), "tools": [tool["function"]["name"] for tool in value.tools]}
     if isinstance(value, Usage):
         return {**_fields(value), "total_tokens": value.total_tokens}
     if isinstance(value, ToolCall):
         return _fields(value)
     if hasattr(value, "model_dump") and not isinstance(value, type):
-        return _plain(value.model_dump(mode="json", exclude_unset=True, warnings=False), depth)
+        return plain(value.model_dump(mode="json", exclude_unset=True, warnings=False), depth)
     return str(value)
 
 

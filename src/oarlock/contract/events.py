@@ -6,7 +6,7 @@ piece around it, so that all pieces of a run are a tree. An event that begins an
 
 | piece of work | begins with | ends with | happens within |
 |---|---|---|---|
-| run | `RunStarted` | `RunFinished`, `RunFailed` | `TaskSkipped` |
+| run | `RunStarted` | `RunFinished`, `RunFailed` | `TaskSkipped`, `RecordingFailed` |
 | task | `TaskStarted` | `TaskFinished`, `TaskFailed` | `GuardrailChecked`, `AnswerRejected`, `HumanAsked`, `HumanAnswered`, `ContextShortened` |
 | model call | `CallStarted` | `CallFinished`, `CallFailed` | `ModelDelta`, `PartialOutput`, `Waiting`, `Waited`, `CacheHit`, `FellBack`, `CircuitChanged`, `SignedIn` |
 | tool's run | `ToolStarted` | `ToolFinished` | `ApprovalRequested`, `ApprovalDecided`, `Delegated`, and what the coworker then does |
@@ -46,6 +46,7 @@ __all__ = [
     "HumanAsked",
     "ModelDelta",
     "PartialOutput",
+    "RecordingFailed",
     "RunFailed",
     "RunFinished",
     "RunStarted",
@@ -339,6 +340,19 @@ class EventsMissed(Event):
     """So many events went by unseen: your own code caused more of them than are kept, before the stream could be read again."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingFailed(Event):
+    """The run's record could not be written to; the run goes on, and so does its record once it can. Told once.
+
+    Attributes:
+        path: of the record.
+        why: in words, such as "No space left on device".
+    """
+
+    path: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

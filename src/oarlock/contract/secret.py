@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
-__all__ = ["Secret", "scrub"]
+__all__ = ["Secret", "conceal", "is_secret_name", "scrub"]
 
 
 class Secret:
@@ -60,6 +61,16 @@ _NAMES = (
     r"|secret|password|passwd|authorization|cookie|signature"
 )
 
+_FIELD: Final = re.compile(rf"(?:.*[-_ ])?(?:{_NAMES})", re.IGNORECASE)
+
+_MARKS: Final = (  # in lower case: one of them stands in whatever has the shape of a credential
+    "k-", "k_", "hf-", "hf_", "xai-", "xai_", "ghp", "gho", "ghs", "_pat", "xox", "akia", "asia", "aiza", "eyj", "://", "key",
+    "token", "secret", "passw", "authorization", "cookie", "signature", "sig=", "session=", "bearer", "basic",
+)  # fmt: skip
+_BEFORE: Final = 32  # characters: what of a credential's shape stands before its mark is shorter
+_BEHIND: Final = 128  # likewise for what stands between the mark and the credential; that ends at white space
+_SPACE: Final = re.compile(r"\s")
+
 
 @functools.cache
 def _credentials() -> tuple[re.Pattern[str], ...]:
@@ -93,6 +104,56 @@ def scrub(text: str, limit: int = 300) -> str:
         'Incorrect API key provided: …'
     """
     clean = " ".join(_CONTROL.sub(" ", text[: limit * 4]).split())
-    for credential in _credentials():
-        clean = credential.sub(r"\1…", clean)
+    clean = conceal(clean)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def conceal(text: str) -> str:
+    """Return text without what looks like a credential, and otherwise as it was.
+
+    Example:
+        >>> conceal("curl -H 'Authorization: Bearer abcdefgh'\\n  https://ada:hunter2@example.com")
+        "curl -H 'Authorization: Bearer …'\\n  https://…@example.com"
+    """
+    kept: list[str] = []
+    done = 0
+    for start, end in _suspect(text):
+        piece = text[start:end]
+        for credential in _credentials():
+            piece = credential.sub(r"\1…", piece)
+        kept += (text[done:start], piece)
+        done = end
+    return "".join((*kept, text[done:])) if kept else text
+
+
+def _suspect(text: str) -> list[tuple[int, int]]:
+    """Return the parts of a text around the marks of credentials: patterns take a thousand times as long as marks to look for."""
+    low = text.lower()
+    if len(low) != len(text):  # a few capitals have more characters when they are small
+        return [(0, len(text))]
+    found: list[tuple[int, int]] = []
+    for start, stop in sorted(_marked(low)):
+        if found and start <= found[-1][1]:
+            start = found.pop()[0] if stop > found[-1][1] else -1  # noqa: PLW2901
+        if start >= 0:
+            space = _SPACE.search(text, stop)
+            found.append((start, space.start() if space else len(text)))
+    return found
+
+
+def _marked(low: str) -> Iterator[tuple[int, int]]:
+    for mark in _MARKS:
+        at = low.find(mark)
+        while at >= 0:
+            yield max(0, at - _BEFORE), min(len(low), at + _BEHIND)
+            at = low.find(mark, at + 1)
+
+
+def is_secret_name(name: str) -> bool:
+    """Return whether what has this name, such as an argument, is likely to be a credential.
+
+    Example:
+        >>> [is_secret_name(name) for name in ("api_key", "db_password", "max_tokens")]
+        [True, True, False]
+    """
+    return _FIELD.fullmatch(name) is not None

@@ -35,6 +35,7 @@ class Bound:
         crew: the crew.
         user: on whose behalf the run happens.
         on_event: who listens.
+        record: where it is recorded for reading, if not where the crew says.
         call: the context that it was begun in.
         runtime: that drives it, once it does.
     """
@@ -42,6 +43,7 @@ class Bound:
     crew: Crew
     user: Any = None
     on_event: Callable[[Event], None] | None = None
+    record: Any = None
     call: CurrentCall = field(default_factory=current_call)
     runtime: DurableRuntime | None = None
 
@@ -107,7 +109,11 @@ class CrewRunner:
             run_id=journal.run_id, watch=runtime.listening.around, clock=_inner(is_async=is_async).time
         )
         crew = self._asking(bound.crew, journal.run_id)
-        return bound, runtime, crew.run(runtime, spec.inputs, bound.user, bound.on_event, resumable)
+        return (
+            bound,
+            runtime,
+            crew.run(runtime, spec.inputs, bound.user, bound.on_event, resumable, record=bound.record),
+        )
 
     def _asking(self, crew: Crew, run_id: str) -> Crew:
         """Return the crew, with somebody to ask for tasks that need a human if there is nobody else."""

@@ -44,10 +44,11 @@ def kickoff(
     on_event: Listener | None,
     durable: str | None,
     run_id: str | None,
+    record: Any = None,
 ) -> CrewOutput:
     """Run a crew durably, blocking; see `Crew.kickoff`."""
     run_id, spec = _checked(crew, inputs, durable, run_id)
-    bound = Bound(crew=crew, user=user, on_event=on_event)
+    bound = Bound(crew=crew, user=user, on_event=on_event, record=record)
     with HERE.binding(run_id, bound):
         try:
             # In another thread, as the engine's library refuses to block in one that has an event loop.
@@ -67,12 +68,13 @@ async def akickoff(
     on_event: Listener | None,
     durable: str | None,
     run_id: str | None,
+    record: Any = None,
 ) -> CrewOutput:
     """Run a crew durably on the running event loop; see `Crew.akickoff`."""
     from oarlock.runtime.aio import ASYNC
 
     run_id, spec = _checked(crew, inputs, durable, run_id)
-    bound = Bound(crew=crew, user=user, on_event=on_event)
+    bound = Bound(crew=crew, user=user, on_event=on_event, record=record)
     with HERE.binding(run_id, bound):
         engine = await ASYNC.invoke(HERE.engine, None, durable, pool=HERE.threads)
         if await ASYNC.invoke(engine.store.look, None, run_id, pool=HERE.threads) is None:

@@ -38,10 +38,10 @@ class Crew(oarlock.Crew):
         super().__init__(*args, **with_llms("Crew", settled("Crew", given), "manager_llm", "function_calling_llm"))
         self.usage_metrics: oarlock.Usage | None = None
 
-    async def run(self, runtime: Any, inputs: Any, user: Any, on_event: Any, *given: Any) -> Any:
+    async def run(self, runtime: Any, inputs: Any, user: Any, on_event: Any, *given: Any, **named: Any) -> Any:
         """Run it, tell CrewAI's bus of it if anybody listens there, and keep what it gave."""
         told = _on_bus(self, inputs, on_event)
-        result = await super().run(runtime, inputs, user, told or on_event, *given)
+        result = await super().run(runtime, inputs, user, told or on_event, *given, **named)
         if told is not None:
             told.completed(result)
         if isinstance(result, oarlock.CrewOutput):  # `after_kickoff` may have put anything in its place
