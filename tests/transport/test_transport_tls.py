@@ -11,6 +11,7 @@ import trustme
 
 from oarlock.contract.errors import ConfigurationError, ConnectionFailedError, LLMTimeoutError
 from oarlock.contract.http import HttpRequest
+from oarlock.transport import Httpx2Transport, TransportOptions, httpx2_clients
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,25 @@ def test_a_handshake_that_drips_ends(caller):
             caller.send(HttpRequest(method="POST", url=url, timeout=0.5))
         over.set()
         thread.join(30)
+
+
+def test_time_that_ends_before_the_handshake_closes_the_connection(monkeypatch):
+    """Of httpx2, blocking: the socket is connected by then, and nobody but the transport could close it."""
+    connected = []
+    connect = socket.create_connection
+
+    def connect_and_be_late(*args, **kwargs):
+        connected.append(connect(*args, **kwargs))
+        return connected[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connect_and_be_late)
+    monkeypatch.setattr(httpx2_clients, "monotonic", lambda: 1000.0 * len(connected))
+    transport = Httpx2Transport(TransportOptions())
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.closing(transport):
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(LLMTimeoutError, match="connect"):
+            transport.send(HttpRequest(method="POST", url=url, timeout=30.0))
+        assert [sock.fileno() for sock in connected] == [-1]
 
 
 @pytest.mark.parametrize("option", ["verify", "client_certificate"])

@@ -57,7 +57,8 @@ def check_time() -> None:
         raise TimeoutError("the time for the whole exchange is over")
 
 
-def _left(timeout: float | None) -> float | None:
+def _left(timeout: float | None, over: str = "ReadTimeout") -> float | None:
+    """Return what is left of the thread's time, at most `timeout`; if nothing is, raise httpcore2's error named `over`."""
     until: float | None = getattr(_held, "until", None)
     if until is None:
         return timeout
@@ -65,7 +66,7 @@ def _left(timeout: float | None) -> float | None:
     if left <= 0:
         import httpcore2
 
-        raise httpcore2.ReadTimeout("the time for the whole exchange is over")
+        raise getattr(httpcore2, over)("the time for the whole exchange is over")
     return left if timeout is None else min(left, timeout)
 
 
@@ -103,7 +104,12 @@ class _Stream:
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> _Stream:
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+        try:
+            left = _left(timeout, "ConnectTimeout")
+        except Exception:
+            self.close()  # as httpcore2's own streams do when the handshake fails: nobody else holds it yet
+            raise
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
         self._spoilt = self._spoilt or info == SPOIL
@@ -124,7 +130,9 @@ class _Backend:
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> _Stream:
-        return _Stream(self._backend.connect_tcp(host, port, _left(timeout), local_address, socket_options))
+        return _Stream(
+            self._backend.connect_tcp(host, port, _left(timeout, "ConnectTimeout"), local_address, socket_options)
+        )
 
 
 class _AsyncStream:
