@@ -1,4 +1,4 @@
-"""Real MCP servers behind HTTP, and every way to run a crew."""
+"""Real MCP servers behind HTTP, and the ways to run a crew."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from mcp_helpers import HttpServer, run_async, run_blocking, run_virtual, serving, small_shop
+from mcp_helpers import HttpServer, run_async, run_blocking, serving, small_shop
 
 from oarlock.testing import JwtIssuer
 
 
-@pytest.fixture(params=[run_blocking, run_async, run_virtual])
+@pytest.fixture(params=[run_blocking, run_async])
 def run(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return request.param  # type: ignore[no-any-return]
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from mcp_helpers import HttpServer, checking
+from mcp_helpers import HttpServer, checking, run_virtual
 
 from oarlock import Agent, AuthenticationError, ConfigurationError, Crew, PermissionDeniedError, Task, ToolCall
 from oarlock.auth import BearerToken, ClientCertificate, Headers, OnBehalfOf
@@ -34,6 +34,13 @@ def crew_of(server: Any, *replies: Any) -> tuple[Crew, ScriptedLLM]:
 
 def told(llm: ScriptedLLM) -> list[str]:
     return [str(message["content"]) for message in llm.requests[-1].messages if message["role"] == "tool"]
+
+
+def test_a_run_on_a_virtual_clock_uses_it(shop: HttpServer) -> None:
+    with MCPServerHTTP(url=shop.url) as server:
+        crew, llm = crew_of(server)
+        assert run_virtual(crew).raw == "done"
+    assert told(llm) == ["tea costs 3"]
 
 
 def test_an_agent_uses_it(run: Run, shop: HttpServer) -> None:

@@ -135,7 +135,7 @@ def test_two_tools_of_one_name_are_told_and_a_prefix_helps(run: Run, program: MC
     assert {schema["function"]["name"] for schema in llm.requests[0].tools} >= {"add", "shop_add"}
 
 
-def test_tools_are_chosen(run: Run) -> None:
+def test_tools_are_chosen() -> None:
     server = MCPServerStdio(
         command=[sys.executable, PROGRAM],
         allowed_tools=["add", "fail", "process"],
