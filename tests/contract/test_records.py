@@ -116,7 +116,7 @@ def test_each_object_has_a_list_of_its_own() -> None:
 
 @pytest.mark.parametrize("one", [Fast(name="a", tags=["b"], hidden=1), Derived(name="a", hidden=2, more="c")])
 def test_copies_and_pickles(one: Fast) -> None:
-    for twin in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one)), replacer(type(one))(one, {})):
+    for twin in (copy.copy(one), copy.deepcopy(one), pickle.loads(pickle.dumps(one)), replacer(type(one))(one)):
         assert twin == one
         assert twin is not one
         assert type(twin) is type(one)

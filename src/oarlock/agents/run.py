@@ -200,7 +200,7 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
             raise
         assignment.spent.append((assignment.role, work.usage))
         spent = functools.reduce(Usage.__add__, [usage for _, usage in assignment.spent])
-        output = output_with(output, {"usage": spent})
+        output = output_with(output, usage=spent)
         value = output.json_dict if output.pydantic is None else output.pydantic
         tell(TaskFinished, seconds=runtime.now() - started, answer=output.raw, usage=output.usage, value=value)
         if task.callback:

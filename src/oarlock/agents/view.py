@@ -95,7 +95,7 @@ class _Pieces(DeltaSink):
         if delta.text or delta.tool_call is not None:
             self.delivered += 1
             facts = {"text": delta.text, "tool_call": delta.tool_call, "attempt": self.attempt, "time": self._clock()}
-            self._listener(_with(self._template, facts))
+            self._listener(_with(self._template, **facts))
             value = self._partial.feed(delta.text) if self._partial is not None and delta.text else None
             if value is not None:
                 self._listener(PartialOutput(value=value, attempt=self.attempt))

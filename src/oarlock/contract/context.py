@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.records import dataclass, field
-from oarlock.contract.replacing import replacer
+from oarlock.contract.replacing import copiers
 
 if TYPE_CHECKING:
     from oarlock.contract.events import Event
@@ -66,7 +66,7 @@ class CurrentCall:
     tool_rules: Any = field(default=None, repr=False)
 
 
-_replaced = replacer(CurrentCall)
+_copier = copiers(CurrentCall)
 _OUTSIDE = CurrentCall()
 _current: ContextVar[CurrentCall] = ContextVar("oarlock_call", default=_OUTSIDE)
 
@@ -90,7 +90,8 @@ class scope:  # noqa: N801  used like a function
         self._facts = facts
 
     def __enter__(self) -> CurrentCall:
-        call = _replaced(_current.get(), self._facts)
+        facts = self._facts
+        call = _copier(*facts)(_current.get(), *facts.values())
         del self._facts  # they are in the call now; thousands of runs may wait in their scopes
         self._token = _current.set(call)
         return call
@@ -118,7 +119,7 @@ class entered:  # noqa: N801  used like a function
 def enter_budget(budget: Policy) -> None:
     """Let every model call from here on, in this context and those that begin in it, count against a budget."""
     call = _current.get()
-    _current.set(_replaced(call, {"budgets": (*call.budgets, budget)}))
+    _current.set(_copier("budgets")(call, (*call.budgets, budget)))
 
 
 def leave_budget(budget: Policy) -> None:
@@ -127,7 +128,7 @@ def leave_budget(budget: Policy) -> None:
     budgets = list(call.budgets)
     budgets.reverse()
     budgets.remove(budget)
-    _current.set(_replaced(call, {"budgets": tuple(reversed(budgets))}))
+    _current.set(_copier("budgets")(call, tuple(reversed(budgets))))
 
 
 def tell(kind: Callable[..., Event], **facts: Any) -> None:

@@ -68,7 +68,7 @@ def _with(reply: Reply, requests: int, read: int, written: int, estimated: bool)
         requests=requests,
         estimated=estimated,
     )
-    return reply_with(reply, {"usage": usage})
+    return reply_with(reply, usage=usage)
 
 
 def _answer(reply: Reply) -> int:

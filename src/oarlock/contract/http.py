@@ -88,15 +88,15 @@ class HttpRequest:
         """Return this request with these fields set, replacing fields of the same names."""
         names = {name.lower() for name, _ in pairs}
         kept = [pair for pair in self.headers if pair[0].lower() not in names]
-        return _replaced(self, {"headers": (*kept, *pairs)})
+        return _replaced(self, headers=(*kept, *pairs))
 
     def with_url(self, url: str) -> HttpRequest:
         """Return this request for another URL."""
-        return _replaced(self, {"url": url})
+        return _replaced(self, url=url)
 
     def with_timeout(self, timeout: float | None) -> HttpRequest:
         """Return this request with another timeout, in seconds."""
-        return _replaced(self, {"timeout": timeout})
+        return _replaced(self, timeout=timeout)
 
 
 _replaced = replacer(HttpRequest)

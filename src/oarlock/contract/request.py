@@ -9,7 +9,7 @@ from oarlock.contract.context import emit
 from oarlock.contract.events import Event, Waited, Waiting
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.records import dataclass, field
-from oarlock.contract.replacing import replacer
+from oarlock.contract.replacing import copiers
 from oarlock.contract.reply import Delta, Reply
 from oarlock.runtime import Runtime
 from oarlock.runtime.streams import hand_over
@@ -95,7 +95,7 @@ class Request:
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with these fields changed."""
-        return _replaced(self, changes)
+        return _copier(*changes)(self, *changes.values())
 
     def again(self) -> Request:
         """Return the request of the next attempt."""
@@ -110,7 +110,7 @@ class Request:
         emit(event)
 
 
-_replaced = replacer(Request)
+_copier = copiers(Request)
 
 
 class waiting:  # noqa: N801  used like a function

@@ -61,7 +61,7 @@ def with_limits(reply: Reply, headers: Mapping[str, str], wall_time: float, *, a
         return reply
     if age:
         limits = tuple(replace(one, resets_in=one.resets_in and max(0.0, one.resets_in - age)) for one in limits)
-    return reply_with(reply, {"limits": limits})
+    return reply_with(reply, limits=limits)
 
 
 def with_hint(error: LLMError, headers: Mapping[str, str], wall_time: float) -> LLMError:
