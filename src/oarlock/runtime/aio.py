@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from oarlock.runtime.hop import run_in_thread
 from oarlock.runtime.promise import Promise
 from oarlock.runtime.protocol import Job
 from oarlock.runtime.threads import ThreadPool
+from oarlock.runtime.timeouts import until
 
 T = TypeVar("T")
 
@@ -41,7 +41,9 @@ class AsyncRuntime(SystemClock):
 
     async def wait(self, promise: Promise[T], deadline: float | None = None) -> T:
         waiting = asyncio.shield(asyncio.wrap_future(promise))
-        async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
+        if deadline is None:
+            return await waiting
+        with until(deadline):
             return await waiting
 
     async def gather(self, *jobs: Job[T]) -> list[T]:
@@ -82,7 +84,7 @@ class AsyncRuntime(SystemClock):
 
 
 async def _within(deadline: float, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-    async with asyncio.timeout(deadline - time.monotonic()):
+    with until(deadline):
         return await call(*args)
 
 
