@@ -53,6 +53,6 @@ def most_in_a_window(grants: Sequence[tuple[float, int]], period: float = 60.0) 
 
 def fixed_estimate(limit: RateLimit, estimate: Callable[[Any], int]) -> RateLimit:
     """Make a limiter's estimate of tokens a plain function, so that a test knows it."""
-    limit._estimate.of = estimate  # type: ignore[method-assign]
+    limit._estimate.of = lambda request, length=None: estimate(request)  # type: ignore[method-assign]
     limit._estimate.learn = lambda *_: None  # type: ignore[method-assign]
     return limit

@@ -29,7 +29,7 @@ def main() -> None:
     redis_store.PERIOD, redis_store._SLACK = period, 0.0
     random.seed()
     limit = RateLimit(requests, tokens, burst=burst, store=url, key="shared")
-    limit._estimate.of = lambda request: random.randint(1, 2 * tokens // requests)  # type: ignore[method-assign]
+    limit._estimate.of = lambda request, length=None: random.randint(1, 2 * tokens // requests)  # type: ignore[method-assign]
     until = time.monotonic() + seconds
 
     async def model(runtime: Runtime, request: Request) -> Reply:

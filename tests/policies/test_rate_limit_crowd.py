@@ -255,7 +255,7 @@ async def test_a_cancelled_waiter_gives_its_place_back() -> None:
         task.cancel()
     await asyncio.wait(tasks[:7] + tasks[10:])
     assert len(limit._gate.line) == 3
-    assert limit._gate.line._waiters[0].first  # the turn was handed on
+    assert limit._gate.line.waiters[0].first  # the turn was handed on
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
@@ -305,7 +305,7 @@ def test_one_who_never_comes_back_is_passed_over() -> None:
     runtime.run(handler(runtime, request("a 1 0")))  # type: ignore[arg-type]
     lost = handler(Gone(), request("lost 1 0"))
     lost.send(None)  # type: ignore[attr-defined]
-    limit._gate.line._waiters[0].thread = -1
+    limit._gate.line.waiters[0].thread = -1
     crowd(runtime, [lambda n=n: handler(runtime, request(f"{n} 1 0")) for n in range(3)])  # type: ignore[misc]
     assert model.names == ["a", "0", "1", "2"]
     assert runtime.now() < 20

@@ -39,8 +39,8 @@ class Deadline:
 
     def __call__(self, handler: Handler) -> Handler:
         async def handle(runtime: Runtime, request: Request) -> Reply:
-            own = runtime.now() + self.seconds
-            if request.deadline is None or own < request.deadline:
+            own, given = runtime.now() + self.seconds, request.deadline
+            if given is None or own < given:
                 request = request.replace(deadline=own)
             return await handler(runtime, request)
 

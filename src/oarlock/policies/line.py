@@ -34,27 +34,31 @@ class Line:
 
     Args:
         lock: the owner's; held while the line changes.
+
+    Attributes:
+        waiters: those in line, the first to go first.
+        weight: what they want, all together.
     """
 
     def __init__(self, lock: threading.Lock) -> None:
         self.weight = 0
         self._lock = lock
-        self._waiters: deque[Waiter] = deque()
+        self.waiters: deque[Waiter] = deque()
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.waiters)
 
     def join(self, runtime: Runtime, *, due: float, weight: int) -> Waiter:
         """Return a place at the end of the line. The owner holds the lock."""
         waiter = Waiter(driver_of(runtime), due, weight)
         self.weight += weight
-        first = self._waiters[0] if self._waiters else None
+        first = self.waiters[0] if self.waiters else None
         if first is not None and first.thread == waiter.thread and first.runtime is not waiter.runtime:
             # A blocking call on the thread of an event loop whose tasks wait: none of them can move before it has.
-            self._waiters.appendleft(waiter)
+            self.waiters.appendleft(waiter)
         else:
-            self._waiters.append(waiter)
-        waiter.first = self._waiters[0] is waiter
+            self.waiters.append(waiter)
+        waiter.first = self.waiters[0] is waiter
         return waiter
 
     async def wait(self, runtime: Runtime, waiter: Waiter, latest: float) -> bool:
@@ -74,7 +78,7 @@ class Line:
     def leave(self, waiter: Waiter, now: float) -> None:
         """Give up a place, served or not; if it was the first, it is the next one's turn."""
         with self._lock:
-            if waiter not in self._waiters:
+            if waiter not in self.waiters:
                 return
             self._remove(waiter)
             following = self._call_first(now)
@@ -83,21 +87,21 @@ class Line:
 
     def _pass_over(self, now: float) -> None:
         with self._lock:
-            if not self._waiters or self._waiters[0].due + _PATIENCE > now:
+            if not self.waiters or self.waiters[0].due + _PATIENCE > now:
                 return
-            self._remove(self._waiters[0])
+            self._remove(self.waiters[0])
             following = self._call_first(now)
         if following is not None:
             following.turn.set_result(None)
 
     def _remove(self, waiter: Waiter) -> None:
-        self._waiters.remove(waiter)
+        self.waiters.remove(waiter)
         self.weight -= waiter.weight
 
     def _call_first(self, now: float) -> Waiter | None:
         """Return whose turn it has become, if anybody's."""
-        if not self._waiters or self._waiters[0].first:
+        if not self.waiters or self.waiters[0].first:
             return None
-        following = self._waiters[0]
+        following = self.waiters[0]
         following.first, following.due = True, now
         return following

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from oarlock.contract.request import Request, waiting
 from oarlock.policies.gcra import Gcra
@@ -34,13 +34,10 @@ class LocalGate:
         self._lock = threading.Lock()  # held for a few additions, never while waiting
         self.line = Line(self._lock)
 
-    def pass_now(self, now: float, request: Request) -> LocalPass | None:
-        """Let a request through if it need not wait."""
-        tokens = self._needed(request) if self._tokens is not None else 0
+    def pass_now(self, now: float, tokens: int) -> LocalPass | None:
+        """Let a request of so many tokens through if it need not wait."""
         with self._lock:
-            if self.line or self._start(now, 1, tokens) > now:
-                return None
-            return self._take(now, tokens)
+            return None if self.line.waiters or self._start(now, 1, tokens) > now else self._take(now, tokens)
 
     async def queue(self, runtime: Runtime, request: Request) -> LocalPass:
         """Wait in line. The meters are asked when a request's turn has come, so corrections and hints reach all in line.
@@ -75,11 +72,12 @@ class LocalGate:
                 refuse_long_wait(now, start, latest, self._held_until)
             await runtime.sleep(start - now)
 
-    async def settle(self, runtime: Runtime, granted: LocalPass, used: int) -> None:
-        """Correct what was reserved for a request to what it used."""
+    def settle(self, runtime: Runtime, granted: LocalPass, used: int) -> Awaitable[None] | None:
+        """Correct what was reserved for a request to what it used; return what is still to be awaited for that: nothing."""
         if self._tokens is not None:
             with self._lock:
                 self._tokens.settle(*granted, used)
+        return None
 
     def hold(self, until: float) -> None:
         """Let nobody through before then."""
@@ -106,11 +104,11 @@ class LocalGate:
 
     def _start(self, now: float, requests: int, tokens: int) -> float:
         """Return when so much may pass."""
-        start = max(now, self._held_until)
-        if self._tokens is not None:
-            start = max(start, self._tokens.earliest(tokens))
-        if self._requests is not None:
-            start = max(start, self._requests.earliest(requests))
+        start = max(self._held_until, now)
+        if self._tokens is not None and (earliest := self._tokens.earliest(tokens)) > start:
+            start = earliest
+        if self._requests is not None and (earliest := self._requests.earliest(requests)) > start:
+            start = earliest
         return start
 
     def _take(self, now: float, tokens: int) -> LocalPass:

@@ -44,11 +44,13 @@ class Log:
         self.logger = logger or logging.getLogger("oarlock.llm")
 
     def __call__(self, handler: Handler) -> Handler:
+        observe = self._observe
+
         async def handle(runtime: Runtime, request: Request) -> Reply:
             started = runtime.now()
             self._asked(request)
             try:
-                reply = await handler(runtime, request.replace(observers=(*request.observers, self._observe)))
+                reply = await handler(runtime, request.replace(observers=(*request.observers, observe)))
             except Exception as error:
                 self.logger.warning("call failed after %.2f s: %s", runtime.now() - started, _words(error))
                 for note in getattr(error, "__notes__", ()):  # what became of fallbacks

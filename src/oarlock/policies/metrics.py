@@ -52,10 +52,12 @@ class Metrics:
             self._latency = _Histogram()
 
     def __call__(self, handler: Handler) -> Handler:
+        observe = self._observe
+
         async def handle(runtime: Runtime, request: Request) -> Reply:
             started = runtime.now()
             try:
-                reply = await handler(runtime, request.replace(observers=(*request.observers, self._observe)))
+                reply = await handler(runtime, request.replace(observers=(*request.observers, observe)))
             except Exception as error:
                 self._failed(runtime.now() - started, error)
                 raise

@@ -16,7 +16,7 @@ from oarlock.policies.local_gate import LocalGate
 from oarlock.policies.quota import Quota
 from oarlock.policies.redis_store import RedisStore, has_credentials, shown_address
 from oarlock.policies.shared_gate import SharedGate
-from oarlock.policies.tokens import TokenEstimate
+from oarlock.policies.tokens import TokenEstimate, characters
 from oarlock.runtime import Runtime
 
 __all__ = ["RateLimit"]
@@ -119,10 +119,12 @@ class RateLimit:
             self._gate = SharedGate(self._quota, self._needed, self.max_wait, redis, workers)
 
     def __call__(self, handler: Handler) -> Handler:
-        gate, most = self._gate, _MOST_MINUTES * (self.tokens_per_minute or 0)
+        gate, estimate, most = self._gate, self._estimate, _MOST_MINUTES * (self.tokens_per_minute or 0)
 
         async def handle(runtime: Runtime, request: Request) -> Reply:
-            granted: Any = gate.pass_now(runtime.now(), request)  # for `gate.settle`, which knows what it is
+            length = characters(request) if most else 0
+            tokens = self._needed(request, length) if most else 0
+            granted: Any = gate.pass_now(runtime.now(), tokens)  # for `gate.settle`, which knows what it is
             if granted is None:
                 granted = await gate.queue(runtime, request)
             try:
@@ -134,19 +136,21 @@ class RateLimit:
             if self.learn and (reply.limits or self._pause):
                 self._heed(runtime.now(), reply)
             if most and (used := reply.usage.total_tokens) > 0:
-                self._estimate.learn(request, reply.usage)  # a mean: an update that two threads lose does no harm
-                await gate.settle(runtime, granted, min(used, most))
+                estimate.learn(request, reply.usage, length)  # a mean: an update that two threads lose does no harm
+                settling = gate.settle(runtime, granted, min(most, used))
+                if settling is not None:
+                    await settling
             if reply.limits:
                 await gate.tell(runtime)
             return reply
 
         return handle
 
-    def _needed(self, request: Request) -> int:
+    def _needed(self, request: Request, length: int | None = None) -> int:
         limit = self._heeded.tokens
         if limit is None:
             return 0
-        tokens = self._estimate.of(request)
+        tokens = self._estimate.of(request, length)
         if tokens > limit:
             raise RateLimitError(
                 f"The request needs about {tokens} tokens, more than the limit of {limit} a minute: "

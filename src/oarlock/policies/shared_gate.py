@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 
 from oarlock.contract.errors import ConnectionFailedError, RateLimitError
@@ -63,11 +63,11 @@ class SharedGate:
         self._lock = threading.Lock()  # held for a few additions, never while waiting
         self.line = Line(self._lock)
 
-    def pass_now(self, now: float, request: Request) -> SharedPass | LocalPass | None:
-        """Let a request through without asking the store: only while it is lost."""
-        if self._spare is None or now >= self._lost_until or self.line:
+    def pass_now(self, now: float, tokens: int) -> SharedPass | LocalPass | None:
+        """Let a request of so many tokens through without asking the store: only while it is lost."""
+        if self._spare is None or now >= self._lost_until or self.line.waiters:
             return None
-        return self._spare.pass_now(now, request)
+        return self._spare.pass_now(now, tokens)
 
     async def queue(self, runtime: Runtime, request: Request) -> SharedPass | LocalPass:
         """Wait in line, then ask the store until it lets the request through.
@@ -97,7 +97,9 @@ class SharedGate:
             self.line.leave(waiter, runtime.now())
         if passed is None:
             assert self._spare is not None
-            return self._spare.pass_now(runtime.now(), request) or await self._spare.queue(runtime, request)
+            return self._spare.pass_now(runtime.now(), self._needed(request)) or await self._spare.queue(
+                runtime, request
+            )
         return passed
 
     async def _ask(
@@ -169,12 +171,14 @@ class SharedGate:
             start = max(start, when + answer.tokens)
         return start
 
-    async def settle(self, runtime: Runtime, granted: SharedPass | LocalPass, used: int) -> None:
-        """Correct what was reserved for a request to what it used."""
-        if not isinstance(granted, SharedPass):
-            assert self._spare is not None
-            await self._spare.settle(runtime, granted, used)
-            return
+    def settle(self, runtime: Runtime, granted: SharedPass | LocalPass, used: int) -> Awaitable[None] | None:
+        """Correct what was reserved for a request to what it used; where the store has to be told, return the telling."""
+        if isinstance(granted, SharedPass):
+            return self._settle(runtime, granted, used)
+        assert self._spare is not None
+        return self._spare.settle(runtime, granted, used)
+
+    async def _settle(self, runtime: Runtime, granted: SharedPass, used: int) -> None:
         now = runtime.now()
         if now < self._lost_until:
             return  # it then counts as estimated

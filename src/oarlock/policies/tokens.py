@@ -8,7 +8,7 @@ from typing import Any
 from oarlock.contract.reply import Usage
 from oarlock.contract.request import Request
 
-__all__ = ["TokenEstimate"]
+__all__ = ["TokenEstimate", "characters"]
 
 _CHARACTERS_PER_TOKEN = 4.0  # English text with common tokenizers; CrewAI's page uses the same
 _FIRST_ANSWER = 256.0  # tokens, until answers have been seen
@@ -23,35 +23,39 @@ class TokenEstimate:
         self._per_token = _CHARACTERS_PER_TOKEN
         self._answer = _FIRST_ANSWER
 
-    def of(self, request: Request) -> int:
-        """Return the tokens that a request will probably cost, read and written."""
-        answer = self._answer if request.max_tokens is None else min(self._answer, max(0, request.max_tokens))
-        return max(1, round(_characters(request) / self._per_token + answer))
+    def of(self, request: Request, length: int | None = None) -> int:
+        """Return the tokens that a request will probably cost, read and written; `length`: its `characters`, if known."""
+        answer, most = self._answer, request.max_tokens
+        if most is not None and most < answer:
+            answer = max(0, most)
+        if length is None:
+            length = characters(request)
+        return round(length / self._per_token + answer) or 1
 
-    def learn(self, request: Request, usage: Usage) -> None:
+    def learn(self, request: Request, usage: Usage, length: int | None = None) -> None:
         """Take the real figures of an answered request into account."""
-        characters = _characters(request)
-        if usage.estimated or not characters or usage.prompt_tokens <= 0 or usage.completion_tokens < 0:
+        read = usage.prompt_tokens
+        if length is None:
+            length = characters(request)
+        if usage.estimated or not length or read <= 0 or usage.completion_tokens < 0:
             return
-        seen = min(8.0, max(1.0, characters / usage.prompt_tokens))
-        self._per_token += _WEIGHT * (seen - self._per_token)
+        per_token = length / read
+        self._per_token += _WEIGHT * ((1.0 if per_token < 1.0 else min(per_token, 8.0)) - self._per_token)
         self._answer += _WEIGHT * (usage.completion_tokens - self._answer)
 
 
-def _characters(request: Request) -> int:
-    return sum([_length(message) for message in request.messages])
-
-
-def _length(message: Mapping[str, Any]) -> int:
-    content = message.get("content")
-    if isinstance(content, str):
-        length = len(content)
-    elif isinstance(content, list | tuple):
-        length = sum(_part(part) for part in content)
-    else:
-        length = 0
-    calls = message.get("tool_calls")
-    return length + sum(len(str(call)) for call in calls) if calls else length
+def characters(request: Request) -> int:
+    """Return how long the messages of a request are, with pictures counted as so many characters."""
+    total = 0
+    for message in request.messages:
+        content = message.get("content")
+        if isinstance(content, str):
+            total += len(content)
+        elif isinstance(content, list | tuple):
+            total += sum(map(_part, content))
+        if calls := message.get("tool_calls"):
+            total += sum(len(str(call)) for call in calls)
+    return total
 
 
 def _part(part: Any) -> int:
