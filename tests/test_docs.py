@@ -12,6 +12,8 @@ import os
 import re
 import runpy
 import shlex
+import socket
+import subprocess
 import sys
 import tomllib
 import types
@@ -31,7 +33,9 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 SITE = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
 PAGES = sorted(DOCS.rglob("*.md"))
-EXAMPLES = [example for example in find_examples(DOCS) if example.prefix == "python"]
+BLOCKS = list(find_examples(DOCS))
+EXAMPLES = [example for example in BLOCKS if example.prefix == "python"]
+FILES = [example for example in BLOCKS if example.prefix.startswith("python title=")]  # of a page's own small project
 PUBLIC_MODULES = [
     "oarlock", "oarlock.auth", "oarlock.compat", "oarlock.durable", "oarlock.errors", "oarlock.events", "oarlock.mcp",
     "oarlock.policies", "oarlock.project", "oarlock.serve", "oarlock.testing", "oarlock.testing.faults", "oarlock.tools",
@@ -85,6 +89,46 @@ def test_example_does_what_the_page_says(
     eval_example.lint_ruff(example)
     monkeypatch.chdir(tmp_path)  # some write a file
     assert printed_by(example) == promised_by(example)
+
+
+FIVE_MINUTES = DOCS / "first-five-minutes.md"
+
+
+@pytest.fixture(scope="module")
+def newcomers_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Save each file as the page shows it, and let its endpoint run, at a free port."""
+    folder = tmp_path_factory.mktemp("five-minutes")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    for file in FILES:
+        assert file.path == FIVE_MINUTES, f"{file.path.name} has files of its own: let them run here too"
+        (folder / file.prefix_settings()["title"]).write_text(file.source.replace("8011", port), encoding="utf-8")
+    command = [sys.executable, "gateway.py"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as gateway:
+        assert gateway.stdout is not None
+        gateway.stdout.readline()  # it listens
+        yield folder
+        gateway.kill()
+
+
+COMMANDS_OF_FIVE_MINUTES = re.findall(
+    r"^```console\n\$ python (\S+)\n(.*?)^```$", FIVE_MINUTES.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+)
+
+
+@pytest.mark.xdist_group("five-minutes")
+@pytest.mark.parametrize(("program", "shown"), COMMANDS_OF_FIVE_MINUTES, ids=lambda text: text.split()[0])
+def test_the_first_five_minutes_go_as_the_page_says(newcomers_folder: Path, program: str, shown: str):
+    done = subprocess.run(
+        [sys.executable, program], cwd=newcomers_folder, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == (shown, "")
+
+
+@pytest.mark.model
+def test_the_model_of_the_first_five_minutes_answers(newcomers_folder: Path):
+    done = subprocess.run([sys.executable, "local.py"], cwd=newcomers_folder, capture_output=True, text=True, check=True)
+    assert "exercise" in done.stdout.lower()
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
