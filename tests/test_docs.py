@@ -127,7 +127,9 @@ def test_the_first_five_minutes_go_as_the_page_says(newcomers_folder: Path, prog
 
 @pytest.mark.model
 def test_the_model_of_the_first_five_minutes_answers(newcomers_folder: Path):
-    done = subprocess.run([sys.executable, "local.py"], cwd=newcomers_folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "local.py"], cwd=newcomers_folder, capture_output=True, text=True, check=True
+    )
     assert "exercise" in done.stdout.lower()
 
 
