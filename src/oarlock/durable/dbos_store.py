@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from oarlock.contract.errors import RunError, RunStoreError
 from oarlock.contract.secret import scrub
 from oarlock.durable.address import Address
+from oarlock.durable.dbos_logs import DISCREET, reason_of
 from oarlock.durable.dbos_serializer import JsonSerializer, Sealer
 from oarlock.durable.failures import error_to_json
 from oarlock.durable.liveness import one_at_a_time
@@ -37,8 +38,8 @@ _STATES: Final[Mapping[str, State]] = {
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": State.failed,
     "CANCELLED": State.cancelled,
 }
-logging.getLogger("dbos").addFilter(lambda record: "could not be deserialized" not in record.msg)  # we raise an error
 _log = logging.getLogger("dbos")
+_log.addFilter(DISCREET)
 _log.addHandler(logging.NullHandler())  # else DBOS prints to the terminal; the program decides what to do with its logs
 if _log.level == logging.NOTSET:  # at INFO it tells of each migration of its tables
     _log.setLevel(logging.WARNING)
@@ -65,8 +66,7 @@ def translated(shown: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        reason = scrub(str(getattr(error, "orig", None) or error).strip().split("\n", 1)[0], 200)
-        raise RunStoreError(f"The database of runs, {shown}, failed: {reason}") from None
+        raise RunStoreError(f"The database of runs, {shown}, failed: {reason_of(error)}") from None
     except dbos_error.DBOSNonExistentWorkflowError as error:
         raise RunError("There is no such run in the database.") from error
     except dbos_error.DBOSException as error:
