@@ -6,6 +6,7 @@ import atexit
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,14 @@ def in_line(llm: BaseLLM, tasks: int) -> Crew:
     """Return a crew of one agent with tasks that come one after the other."""
     agent = Agent(role="Cox", goal="Steer", backstory="", llm=llm)
     return Crew(agents=[agent], tasks=[Task(description=f"Task {number}", agent=agent) for number in range(tasks)])
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that other threads or processes do."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
 
 
 def new_sqlite(folder: Path) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from durable_helpers import CountingLLM, in_line, new_sqlite
 
+from oarlock import BaseLLM, current_call
 from oarlock.contract.errors import RunCancelledError, RunError
 from oarlock.durable import RunHandle, State
+from oarlock.durable.here import HERE
 
 FOLDER = Path(__file__).parent
 
@@ -23,56 +27,143 @@ import sys, time
 from durable_helpers import CountingLLM, in_line
 def answer(request, before):
     print("asked", before, flush=True)
-    if before == 1 and sys.argv[2] == "slow":
-        time.sleep(1.5)
+    if before == 1:
+        time.sleep(float(sys.argv[2]))
     return f"answer {before}"
-print(in_line(CountingLLM(answer), 4).kickoff(durable=sys.argv[1], run_id="r"), flush=True)
+in_line(CountingLLM(answer), 4).kickoff(durable=sys.argv[1], run_id="r")
 """
 
 
+def at_its_second_step(database: str, seconds: float) -> subprocess.Popen[str]:
+    """Return a process whose run is at its second step, which takes so many seconds."""
+    command = [sys.executable, "-c", PROGRAM, database, str(seconds)]
+    process = subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert [process.stdout.readline() for _ in range(2)] == ["asked 0\n", "asked 1\n"]
+    return process
+
+
 def test_ctrl_c_ends_a_run_with_the_step_that_it_is_at(tmp_path):
+    HERE.close()
     database = new_sqlite(tmp_path)
-    command = [sys.executable, "-c", PROGRAM, database]
-    slow = subprocess.Popen([*command, "slow"], cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert slow.stdout is not None
-    assert [slow.stdout.readline() for _ in range(2)] == ["asked 0\n", "asked 1\n"]
-    slow.send_signal(signal.SIGINT)
-    rest, problem = slow.communicate(timeout=60)
+    process = at_its_second_step(database, 1)
+    process.send_signal(signal.SIGINT)
+    rest, problem = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in problem
     assert rest == ""
-    with RunHandle("r", database=database) as handle:
-        assert [event.text for event in handle.events(follow=False) if event.kind == "model"] == [
-            "answer 0",
-            "answer 1",
-        ]
-    again = subprocess.run([*command, "fast"], cwd=FOLDER, capture_output=True, text=True, timeout=60, check=True)
-    assert again.stdout == "asked 0\nasked 1\nanswer 1\n"
+    llm = CountingLLM(lambda request, before: f"new answer {before}")
+    result = in_line(llm, 4).kickoff(durable=database, run_id="r")
+    assert [output.raw for output in result.tasks_output] == ["answer 0", "answer 1", "new answer 0", "new answer 1"]
+    HERE.close()
 
 
-async def test_a_task_that_is_cancelled_ends_its_run_with_the_step_that_it_is_at(database, run_id):
-    asked, go_on = threading.Event(), threading.Event()
+def test_who_waits_for_a_run_whose_process_ends_goes_on_with_it(tmp_path):
+    HERE.close()
+    database = new_sqlite(tmp_path)
+    process = at_its_second_step(database, 60)
+    llm = CountingLLM(lambda request, before: f"new answer {before}")
+    with ThreadPoolExecutor() as pool:
+        result = pool.submit(in_line(llm, 4).kickoff, durable=database, run_id="r")
+        assert not result.done()
+        process.kill()
+        process.communicate()
+        assert [output.raw for output in result.result(60).tasks_output][:2] == ["answer 0", "new answer 0"]
+    assert llm.keys == ["r:2:1", "r:3:1", "r:4:1"]
+    HERE.close()
 
-    def answer(request: Any, before: int) -> str:
-        if before == 1 and not go_on.is_set():
-            asked.set()
-            assert go_on.wait(60)
+
+class Gate:
+    """Answers, and holds the second answer up until it is let through."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+        self.llm = CountingLLM(self.answer)
+
+    def answer(self, request: Any, before: int) -> str:
+        if before == 1:
+            self.asked.set()
+            assert self.go_on.wait(60)
         return f"answer {before}"
 
-    llm = CountingLLM(answer)
-    task = asyncio.ensure_future(in_line(llm, 3).akickoff(durable=database, run_id=run_id))
+    async def is_asked(self) -> None:
+        while not self.asked.is_set():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_task_that_is_cancelled_ends_its_run_with_the_step_that_it_is_at(database, run_id, caplog):
+    caplog.set_level(logging.DEBUG)
+    gate = Gate()
+    crew = in_line(gate.llm, 3)
+    task = asyncio.ensure_future(crew.akickoff(durable=database, run_id=run_id))
+    await gate.is_asked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert gate.llm.keys == [f"{run_id}:1:1", f"{run_id}:2:1"]
+    again = asyncio.ensure_future(crew.akickoff(durable=database, run_id=run_id))
+    gate.go_on.set()
+    result = await again
+    assert [output.raw for output in result.tasks_output] == ["answer 0", "answer 1", "answer 2"]
+    assert gate.llm.keys == [f"{run_id}:{number}:1" for number in (1, 2, 3)]
+    assert [record.getMessage() for record in caplog.records if "Task 1" in record.getMessage()] == []
+
+
+async def test_who_waits_for_a_run_that_another_one_leaves_takes_it_over(database, run_id):
+    gate = Gate()
+    crew = in_line(gate.llm, 3)
+    first, second = (asyncio.ensure_future(crew.akickoff(durable=database, run_id=run_id)) for _ in range(2))
+    await gate.is_asked()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    gate.go_on.set()
+    assert [output.raw for output in (await second).tasks_output] == ["answer 0", "answer 1", "answer 2"]
+    assert gate.llm.keys == [f"{run_id}:{number}:1" for number in (1, 2, 3)]
+
+
+def test_an_answer_that_is_lost_with_its_event_loop_is_asked_for_again(database, run_id):
+    class Slow(BaseLLM):
+        keys: ClassVar[list[str | None]] = []
+
+        async def acall(self, messages: Any) -> str:
+            self.keys.append(current_call().idempotency_key)
+            if len(self.keys) == 2:
+                begun.set()
+                await asyncio.sleep(60)
+            return "hello"
+
+    async def begin() -> None:
+        task = asyncio.ensure_future(crew.akickoff(durable=database, run_id=run_id))
+        await begun.wait()
+        task.cancel()
+
+    begun = asyncio.Event()
+    crew = in_line(Slow(), 2)
+    asyncio.run(begin())
+    assert str(asyncio.run(crew.akickoff(durable=database, run_id=run_id))) == "hello"
+    assert Slow.keys == [f"{run_id}:{key}" for key in ("1:1", "2:1", "2:1")]
+
+
+async def test_a_failure_after_the_run_was_left_is_not_recorded(database, run_id):
+    """What the step needed may have been closed by those who left."""
+
+    def answer(request: Any, before: int) -> str:
+        if before == 0:
+            asked.set()
+            assert go_on.wait(60)
+            raise RuntimeError("The client is closed")
+        return f"answer {before}"
+
+    asked, go_on = threading.Event(), threading.Event()
+    crew = in_line(CountingLLM(answer), 1)
+    task = asyncio.ensure_future(crew.akickoff(durable=database, run_id=run_id))
     while not asked.is_set():
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     go_on.set()
-    with RunHandle(run_id, database=database) as handle:
-        for _ in range(500):
-            if len(list(handle.events(follow=False))) == 3:
-                break
-            await asyncio.sleep(0.01)
-    result = await in_line(llm, 3).akickoff(durable=database, run_id=run_id)
-    assert [output.raw for output in result.tasks_output] == ["answer 0", "answer 1", "answer 2"]
+    assert str(await crew.akickoff(durable=database, run_id=run_id)) == "answer 1"
 
 
 def test_a_run_that_was_cancelled_goes_on_only_when_told(kickoff, database, run_id):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from durable_helpers import CountingLLM, new_sqlite, one_agent
+from concurrent.futures import ThreadPoolExecutor
 
-from oarlock import ConfigurationError
-from oarlock.contract.errors import RunStoreError
+import pytest
+from durable_helpers import CountingLLM, new_sqlite, one_agent, until
+
+from oarlock import Agent, ConfigurationError, Crew, Task
+from oarlock.contract.errors import RunError, RunStoreError
 from oarlock.durable import RunHandle, new_key
 from oarlock.durable.here import HERE
-from oarlock.durable.stores import open_store
 
 CONTENT = ("the-inputs-canary", "the-answer-canary", "the-error-canary", "the-human-canary")
 
@@ -43,12 +44,28 @@ def test_no_content_is_readable(sealed, tmp_path, run_id):
     HERE.close()
 
 
-def test_answers_of_humans_are_sealed_too(sealed, tmp_path):
-    store = open_store(sealed)
-    kept = store.seal(CONTENT[3])
-    assert CONTENT[3] not in kept
-    assert store.unseal(kept) == CONTENT[3]
-    store.close()
+def asked(handle: RunHandle) -> bool:
+    try:
+        return bool(handle.questions())
+    except RunError:  # the run has not begun
+        return False
+
+
+def test_what_humans_are_asked_and_answer_is_sealed_too(sealed, tmp_path, run_id):
+    agent = Agent(role="Cox", goal="Steer", llm=CountingLLM(lambda request, before: f"answer {before}"))
+    asking = Crew(agents=[agent], tasks=[Task(description=CONTENT[0], agent=agent, human_input=True)])
+    with ThreadPoolExecutor() as pool, RunHandle(run_id, database=sealed) as handle:
+        result = pool.submit(asking.kickoff, durable=sealed, run_id=run_id)
+        until(lambda: asked(handle))
+        assert handle.questions() == {"1:1:human": {"task": CONTENT[0], "agent": "Cox"}}
+        handle.signal(CONTENT[3])
+        until(handle.questions)
+        handle.signal()
+        assert str(result.result(60)) == "answer 1"
+    HERE.close()
+    written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"asks:" in written
+    assert [text for text in CONTENT if text.encode() in written] == []
 
 
 def test_another_key_opens_nothing(sealed, run_id, monkeypatch):

@@ -6,13 +6,12 @@ import asyncio
 import json
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from durable_helpers import CountingLLM, Crash, in_line, new_sqlite
+from durable_helpers import CountingLLM, Crash, in_line, new_sqlite, until
 from postgres_helpers import PostgresServer, needs_postgres
 from typer.testing import CliRunner
 
@@ -200,8 +199,8 @@ def test_a_human_answers_days_later(serve, database_of_workers, run_id, monkeypa
     until(lambda: handle.status is State.waiting)
     other = crew.submit(database=database_of_workers, run_id=f"{run_id}-2")
     until(lambda: other.status is State.waiting)
-    assert "Waits for a human, at task 'Say'" in shown("show", run_id, "-d", database_of_workers)
-    assert "oarlock runs signal" in shown("show", run_id, "-d", database_of_workers)
+    assert "Waits for a human" in shown("show", run_id, "-d", database_of_workers)
+    assert "about task 'Say': oarlock runs signal" in shown("show", run_id, "-d", database_of_workers)
     assert handle.questions() == {"1:1:human": {"task": "Say", "agent": "Cox"}}
     handle.signal("shorter")
     until(lambda: list(handle.questions()) == ["1:2:human"])
@@ -214,13 +213,6 @@ def test_a_human_answers_days_later(serve, database_of_workers, run_id, monkeypa
     other.signal()
     other.result(60)
     assert [key for key in llm.keys if f"{run_id}:" in key] == [f"{run_id}:1:1", f"{run_id}:1:2"]
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_commands_on_what_is_not_there(database_of_workers, tmp_path):

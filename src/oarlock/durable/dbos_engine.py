@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
@@ -14,16 +17,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from oarlock.contract.errors import ConfigurationError, RunCancelledError, RunError
 from oarlock.durable.address import Address
+from oarlock.durable.dbos_logs import reason_of
 from oarlock.durable.dbos_serializer import JsonSerializer, Sealer
 from oarlock.durable.dbos_store import APPLICATION, SCHEMA_NAME, WORKFLOW, DbosStore, migrate, translated
 from oarlock.durable.liveness import GRACE, liveness, new_executor
 from oarlock.durable.port import Entry, RunInfo, Runner, State
-from oarlock.durable.runtime import RunInterrupted
+from oarlock.durable.runtime import RunInterrupted, RunLeftError, RunTakenError
 from oarlock.durable.spec import SCHEMA
 
 __all__ = ["DbosEngine", "DbosJournal"]
 
 _POLL: Final = 0.2  # seconds between two looks at a queue, or at a run that is driven elsewhere
+_LOOK: Final = 1.0  # seconds between two looks at whether the process that drives it lives
+_START: Final = 15.0  # seconds after which a run that was taken from a queue must have begun
 
 
 class DbosJournal:
@@ -71,7 +77,7 @@ def _failures(store: DbosStore, run_id: str) -> Any:
         info = store.look(run_id, content=False)
         if info is not None and info.state in (State.cancelled, State.waiting):
             raise RunCancelledError(f"Run {run_id!r} was cancelled.", run_id=run_id) from None
-        raise RunError(f"Run {run_id!r} is driven by another process now.", run_id=run_id) from None
+        raise RunTakenError(f"Run {run_id!r} is driven by another process now.", run_id=run_id) from None
     except RunError as error:
         error.run_id = run_id
         raise
@@ -112,7 +118,11 @@ class DbosEngine:
         self._runner = runner
         self._poll = poll
         self._started: dict[str, Mapping[str, Any]] = {}
-        self._driven: set[str] = set()
+        self._lock = threading.Lock()
+        self._taking = threading.Lock()
+        self._driven: Counter[str] = (
+            Counter()
+        )  # two may have the same one, of whom one has lost it and does not know yet
         self._given_up: dict[str, BaseException] = {}  # why work on a run ended without an outcome
         self.store = runner.store = DbosStore(address, sealer)
         self._alive = liveness(address, self.executor)
@@ -136,6 +146,7 @@ class DbosEngine:
         config: dbos.DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": self.address.url,
+            "db_engine_kwargs": {"hide_parameters": True},  # else its errors show what was to be written
             "dbos_system_schema": SCHEMA_NAME,
             "application_version": SCHEMA,
             "executor_id": self.executor,
@@ -161,41 +172,58 @@ class DbosEngine:
         self._started[run_id] = facts
         with translated(self.address.shown), SetWorkflowID(run_id), SetWorkflowAttributes(dict(facts)):
             handle = DBOS.start_workflow(_run, spec)
+        if not hasattr(handle, "future"):  # somebody else was faster
+            return lambda: self.await_end(run_id)
         return lambda: self._end_of(run_id, handle)
 
-    async def astart(self, run_id: str, spec: Any, facts: Mapping[str, Any]) -> Any:
+    async def astart(
+        self, run_id: str, spec: Any, facts: Mapping[str, Any]
+    ) -> Callable[[], Coroutine[Any, Any, Any]] | None:
         self._started[run_id] = facts
-        with translated(self.address.shown):
-            with SetWorkflowID(run_id), SetWorkflowAttributes(dict(facts)):
-                handle = await DBOS.start_workflow_async(_arun, spec)
-            with _ended(run_id):
-                return await handle.get_result(polling_interval_sec=_POLL)
+        with translated(self.address.shown), SetWorkflowID(run_id), SetWorkflowAttributes(dict(facts)):
+            handle = await DBOS.start_workflow_async(_arun, spec)
+        return functools.partial(self._aend_of, run_id, handle) if hasattr(handle, "task") else None
+
+    async def _aend_of(self, run_id: str, handle: dbos.WorkflowHandleAsync[Any]) -> Any:
+        with translated(self.address.shown), _ended(run_id):
+            return await handle.get_result(polling_interval_sec=_POLL)
 
     def take_over(self, info: RunInfo) -> Callable[[], Any]:
-        self._make_ready_for(info.run_id)
-        self.store.resume(info.run_id, self._own_queue)
+        self._serve_own_queue()
+        with self._taking, self._alive.looking_after_others() as mine:
+            now = self.store.look(info.run_id, content=False)
+            if (
+                not mine
+                or now is None
+                or (now.state, now.executor, now.queue) != (info.state, info.executor, info.queue)
+            ):
+                raise RunLeftError(f"Somebody else was faster with run {info.run_id!r}.", run_id=info.run_id)
+            self._given_up.pop(info.run_id, None)
+            self.store.resume(info.run_id, self._own_queue)
         return lambda: self.await_end(info.run_id)
 
     def again(self, run_id: str) -> Callable[[], Any]:
-        self._make_ready_for(run_id)
+        self._serve_own_queue()
+        self._given_up.pop(run_id, None)
         self.store.again(run_id, self._own_queue)
         return lambda: self.await_end(run_id)
 
-    def _make_ready_for(self, run_id: str) -> None:
-        self._given_up.pop(run_id, None)
+    def _serve_own_queue(self) -> None:
         if DBOS.retrieve_queue(self._own_queue) is None:
             self._register(self._own_queue, None)
 
     def await_end(self, run_id: str) -> Any:
-        pause = threading.Event()
+        pause, watch = threading.Event(), _Watch(self)
         while not pause.wait(_POLL):
-            given_up = self._given_up.pop(run_id, None)
+            info = self.store.look(run_id, content=False)
+            given_up = self._given_up.get(run_id)
             if given_up is not None:
                 with _ended(run_id):
                     raise given_up
-            info = self.store.look(run_id, content=False)
             if info is not None and info.state not in (State.queued, State.running, State.waiting):
                 break
+            if info is not None and info.facts.get("here") and watch.sees_nobody(info):
+                raise RunLeftError(f"Run {run_id!r} was left where it was.", run_id=run_id)
         with translated(self.address.shown):
             return self._end_of(run_id, DBOS.retrieve_workflow(run_id))
 
@@ -204,7 +232,8 @@ class DbosEngine:
             return handle.get_result(polling_interval_sec=_POLL)
 
     def driven(self) -> set[str]:
-        return self._driven | self._started.keys()
+        with self._lock:
+            return {*self._driven, *self._started}
 
     def is_left(self, info: RunInfo) -> bool:
         if info.state is State.waiting:
@@ -274,7 +303,8 @@ class DbosEngine:
     @contextmanager
     def _driving(self, run_id: str) -> Any:
         """Note that a run is driven here, and why that ended if it ended without an outcome."""
-        self._driven.add(run_id)
+        with self._lock:
+            self._driven[run_id] += 1
         self._given_up.pop(run_id, None)
         try:
             with _unrecorded(run_id):
@@ -282,10 +312,33 @@ class DbosEngine:
         except Exception:
             raise
         except BaseException as error:
-            self._given_up[run_id] = error
+            self._given_up[run_id] = error  # before it is found to be driven no more
             raise
         finally:
-            self._driven.discard(run_id)
+            with self._lock:
+                self._driven.subtract([run_id])
+                self._driven = +self._driven  # without those that are at none
+
+
+class _Watch:
+    """Notices that nobody drives a run any more: its process has ended, or this one has let it drop."""
+
+    def __init__(self, engine: DbosEngine) -> None:
+        self._engine = engine
+        self._next_look = time.monotonic() + _LOOK
+        self._dropped: float | None = None  # since when it is ours, and nobody is at it
+
+    def sees_nobody(self, info: RunInfo) -> bool:
+        """Return whether that is so; called again and again."""
+        now = time.monotonic()
+        if info.state is State.running and info.executor == self._engine.executor:
+            is_driven = info.run_id in self._engine.driven()
+            self._dropped = None if is_driven else self._dropped or now
+            return self._dropped is not None and now - self._dropped > _START
+        if now < self._next_look or info.state is State.waiting:
+            return False
+        self._next_look = now + _LOOK
+        return self._engine.is_left(info)
 
 
 class _Current:
@@ -319,7 +372,7 @@ def _unrecorded(run_id: str) -> Any:
     try:
         yield
     except SQLAlchemyError as error:
-        raise RunInterrupted(RunError(str(error), run_id=run_id)) from error
+        raise RunInterrupted(RunError(reason_of(error), run_id=run_id)) from None
 
 
 @contextmanager

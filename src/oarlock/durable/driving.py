@@ -16,13 +16,13 @@ from oarlock.contract.events import Event
 from oarlock.durable.codec import to_json
 from oarlock.durable.humans import Correspondent
 from oarlock.durable.port import Entry, Journal, Store
-from oarlock.durable.runtime import DurableRuntime, RunInterrupted
+from oarlock.durable.runtime import DurableRuntime, RunInterrupted, RunLeftError
 from oarlock.durable.spec import Spec, models_of
 
 if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
 
-__all__ = ["Bound", "CrewRunner"]
+__all__ = ["Bound", "CrewRunner", "interrupted"]
 
 _log = logging.getLogger("oarlock.durable")
 
@@ -38,6 +38,7 @@ class Bound:
         record: where it is recorded for reading, if not where the crew says.
         call: the context that it was begun in.
         runtime: that drives it, once it does.
+        left: whoever wanted it has left: it ends with the step that it is at.
     """
 
     crew: Crew
@@ -46,6 +47,13 @@ class Bound:
     record: Any = None
     call: CurrentCall = field(default_factory=current_call)
     runtime: DurableRuntime | None = None
+    left: RunInterrupted | None = None
+
+    def leave(self, run_id: str) -> None:
+        """Let the run end with the step that it is at, if it is driven for this one's sake."""
+        self.left = RunInterrupted(RunLeftError(f"Run {run_id!r} was interrupted.", run_id=run_id))
+        if self.runtime is not None:
+            self.runtime.stopped = self.left
 
 
 class CrewRunner:
@@ -103,6 +111,7 @@ class CrewRunner:
         runtime = bound.runtime = DurableRuntime(
             _inner(is_async=is_async), journal, entries, models_of(bound.crew), is_async=is_async
         )
+        runtime.stopped = bound.left  # it may have happened meanwhile
         if entries:
             _log.info("Run %r goes on after %d recorded steps", journal.run_id, len(entries))
         resumable = Resumable(

@@ -206,9 +206,9 @@ class RunHandle:
         """Begin a new run with this one's recorded answers before a step, and return its handle."""
         return RunHandle(fork(self._store, self.run_id, from_step), database=self._store, crew=self._crew)
 
-    def questions(self) -> dict[str, Any]:
-        """Return the questions to a human that are open, by their keys: whose, and at which task."""
-        return questions(self.info().facts)
+    def questions(self) -> dict[str, dict[str, str]]:
+        """Return the questions to a human that are open, by their keys: of which `agent`, at which `task`."""
+        return questions(self._store, self.info().facts)
 
     def signal(self, said: str = "", *, question: str | None = None) -> None:
         """Answer a question of the run's to a human: what to change, or nothing to accept.

@@ -8,7 +8,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.outputs import CrewOutput
@@ -19,7 +19,7 @@ from oarlock.durable.codec import from_json
 from oarlock.durable.driving import Bound, CrewRunner, interrupted
 from oarlock.durable.failures import error_from_json
 from oarlock.durable.port import RunInfo, State
-from oarlock.durable.runtime import inside_step
+from oarlock.durable.runtime import RunLeftError, RunTakenError, inside_step
 from oarlock.durable.sealing import sealer_of
 from oarlock.durable.spec import SCHEMA, Spec, models_of
 from oarlock.runtime import ThreadPool
@@ -50,13 +50,8 @@ def kickoff(
     run_id, spec = _checked(crew, inputs, durable, run_id)
     bound = Bound(crew=crew, user=user, on_event=on_event, record=record)
     with HERE.binding(run_id, bound):
-        try:
-            # In another thread, as the engine's library refuses to block in one that has an event loop.
-            result = HERE.threads.submit(_driven, durable, run_id, spec).result()
-        except KeyboardInterrupt:  # the work goes on in another thread: it ends with the step that it is at
-            if bound.runtime is not None:
-                bound.runtime.stopped = interrupted(run_id, RunError(f"Run {run_id!r} was interrupted.", run_id=run_id))
-            raise
+        # In another thread, as the engine's library refuses to block in one that has an event loop.
+        result = HERE.threads.submit(_driven, durable, run_id, spec, bound).result()
     return _output(result, crew)
 
 
@@ -77,15 +72,23 @@ async def akickoff(
     bound = Bound(crew=crew, user=user, on_event=on_event, record=record)
     with HERE.binding(run_id, bound):
         engine = await ASYNC.invoke(HERE.engine, None, durable, pool=HERE.threads)
+        wait = None
         if await ASYNC.invoke(engine.store.look, None, run_id, pool=HERE.threads) is None:
-            result = await engine.astart(run_id, spec.as_json(), {**spec.facts, "here": True})
-        else:
-            result = await ASYNC.invoke(_driven, None, durable, run_id, spec, pool=HERE.threads)
+            wait = await engine.astart(run_id, spec.as_json(), {**spec.facts, "here": True})
+        if wait is not None:  # else it was there, or somebody else was faster
+            with suppress(RunTakenError):
+                return _output(await wait(), crew)
+        result = await ASYNC.invoke(_driven, None, durable, run_id, spec, bound, pool=HERE.threads)
     return _output(result, crew)
 
 
-def _driven(durable: str | None, run_id: str, spec: Spec) -> Any:
-    return _begun(HERE.engine(durable), run_id, spec)()
+def _driven(durable: str | None, run_id: str, spec: Spec, bound: Bound) -> Any:
+    while True:
+        try:
+            return _begun(HERE.engine(durable), run_id, spec)()
+        except (RunLeftError, RunTakenError):  # then we drive it, or wait for whoever does
+            if bound.left is not None:
+                raise
 
 
 def _checked(crew: Crew, inputs: Mapping[str, Any] | None, durable: str | None, run_id: str | None) -> tuple[str, Spec]:
@@ -140,8 +143,7 @@ def _goes_on(engine: DbosEngine, known: RunInfo, spec: Spec) -> Callable[[], Any
             run_id=run_id,
         )
     if known.state is State.failed:
-        reason = error_from_json(known.error)
-        _log.info("Run %r had failed (%s: %s), and goes on", run_id, type(reason).__name__, reason)
+        _log.info("Run %r had failed (%s), and goes on", run_id, type(error_from_json(known.error)).__name__)
         engine.store.note(run_id, {"marks": [*known.facts.get("marks", ()), f"again:{uuid.uuid4().hex[:8]}"]})
         return engine.again(run_id)
     if engine.is_left(known):
@@ -161,8 +163,9 @@ class Here:
     def __init__(self) -> None:
         self.threads = ThreadPool(None, "oarlock-durable")
         self._lock = threading.Lock()
+        self._binding = threading.Lock()
         self._engine: DbosEngine | None = None
-        self._bound: dict[str, Bound] = {}
+        self._bound: dict[str, list[Bound]] = {}
 
     def engine(self, durable: object) -> DbosEngine:
         """Return the engine for a database, launched.
@@ -188,19 +191,32 @@ class Here:
 
     @contextmanager
     def binding(self, run_id: str, bound: Bound) -> Iterator[None]:
-        """Let a run find its crew, as long as somebody waits for it."""
-        first = self._bound.setdefault(run_id, bound)
+        """Let a run find its crew, as long as somebody waits for it.
+
+        Who leaves early, by Ctrl-C or because their task was cancelled, cannot end work in another thread, nor should they lose
+        the answer that is on its way: the run goes no further than that.
+        """
+        with self._binding:
+            self._bound.setdefault(run_id, []).append(bound)
         try:
             yield
+        except BaseException:
+            bound.leave(run_id)
+            raise
         finally:
-            if first is bound:
-                del self._bound[run_id]
+            with self._binding:
+                self._bound[run_id].remove(bound)
+                if not self._bound[run_id]:
+                    del self._bound[run_id]
 
     def _find(self, run_id: str, _spec: Spec) -> Bound:
-        bound = self._bound.get(run_id)
-        if bound is None:  # whoever wanted it has left
-            raise interrupted(run_id, RunError(f"Nobody waits for run {run_id!r} here any more.", run_id=run_id))
-        return bound
+        with self._binding:
+            waiting = self._bound.get(run_id, ())
+            if not waiting:
+                raise interrupted(
+                    run_id, RunLeftError(f"Nobody waits for run {run_id!r} here any more.", run_id=run_id)
+                )
+            return waiting[0]
 
     def close(self) -> None:
         """Stop the engine; runs that go on are cut off, and go on when they are next asked for."""

@@ -22,7 +22,7 @@ _PATIENCE: Final = 20.0  # seconds after which a worker puts the run aside, and 
 class Correspondent:
     """Whom tasks with `human_input` ask in a durable run that has nobody else to ask.
 
-    The question stands among the facts of the run, without content: who asks, at which task. The answer comes there, too.
+    The question stands among the facts of the run, sealed if the database is: who asks, at which task. The answer comes there, too.
 
     Args:
         store: the database.
@@ -41,14 +41,15 @@ class Correspondent:
         said = self._answer(key)
         if said is not None:
             return said
-        self._store.note(self._run_id, {f"{QUESTION}{key}": {"task": output.name, "agent": output.agent}})
+        asked = {"task": self._store.seal(output.name or ""), "agent": self._store.seal(output.agent)}
+        self._store.note(self._run_id, {f"{QUESTION}{key}": asked})
         pause, waited = threading.Event(), 0.0
         while said is None:
             pause.wait(_LOOK)
             waited += _LOOK
             said = self._answer(key)
             if said is None and self._parks and waited >= _PATIENCE:
-                self._park(key, output)
+                self._park(key)
         return said
 
     def _answer(self, key: str) -> str | None:
@@ -56,8 +57,8 @@ class Correspondent:
         found: Any = {} if info is None else info.facts.get(f"{ANSWER}{key}") or {}
         return None if "said" not in found else self._store.unseal(str(found["said"]))
 
-    def _park(self, key: str, output: TaskOutput) -> None:
-        self._store.note(self._run_id, {"waits": f"for a human, at task {output.name!r}"})
+    def _park(self, key: str) -> None:
+        self._store.note(self._run_id, {"waits": "for a human"})
         self._store.cancel(self._run_id)
         info = self._store.look(self._run_id, content=False)
         if info is not None and info.facts.get(f"{ANSWER}{key}"):  # it came at the last moment, and nobody saw us wait

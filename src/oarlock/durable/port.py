@@ -154,14 +154,24 @@ class Engine(Protocol):
     def start(self, run_id: str, spec: Any, facts: Mapping[str, Any]) -> Callable[[], Any]:
         """Begin a run here, blocking; return a function that waits for its end."""
 
-    def astart(self, run_id: str, spec: Any, facts: Mapping[str, Any]) -> Awaitable[Any]:
-        """Begin a run on the running event loop; await it for its end."""
+    def astart(
+        self, run_id: str, spec: Any, facts: Mapping[str, Any]
+    ) -> Awaitable[Callable[[], Awaitable[Any]] | None]:
+        """Begin a run on the running event loop; return what waits for its end, nothing if somebody else was faster."""
 
     def take_over(self, info: RunInfo) -> Callable[[], Any]:
-        """Drive a run here that nobody drives; return a function that waits for its end."""
+        """Drive a run here that nobody drives; return a function that waits for its end.
+
+        Raises:
+            RunLeftError: it is no longer as it was looked at.
+        """
 
     def await_end(self, run_id: str) -> Any:
-        """Wait for the end of a run that is driven anywhere, blocking, and return its result."""
+        """Wait for the end of a run that is driven anywhere, blocking, and return its result.
+
+        Raises:
+            RunLeftError: nobody drives it any more.
+        """
 
     def again(self, run_id: str) -> Callable[[], Any]:
         """Drive a run here that failed; its steps stay."""

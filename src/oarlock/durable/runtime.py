@@ -20,7 +20,7 @@ from oarlock.durable.spending import recall, spending
 from oarlock.runtime import Job, Promise, Runtime, ThreadPool
 from oarlock.tools import ToolAnswer
 
-__all__ = ["DurableRuntime", "RunInterrupted", "current_step", "inside_step"]
+__all__ = ["DurableRuntime", "RunInterrupted", "RunLeftError", "RunTakenError", "current_step", "inside_step"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,14 @@ _inside: ContextVar[str] = ContextVar("oarlock_inside_step", default="")  # the 
 _SKIPPED: Final = (
     "Error: the run was cut off while {name!r} ran. Nobody knows whether it did its work; it was not run again."
 )
+
+
+class RunLeftError(RunError):
+    """Nobody drives a run any more: its process has ended, or whoever wanted it there has left."""
+
+
+class RunTakenError(RunError):
+    """Somebody else drives the run now."""
 
 
 class RunInterrupted(BaseException):
@@ -184,7 +192,9 @@ class DurableRuntime:
         try:
             value = await (spending(here.budgets, job, record) if here.budgets else job())
             record["value"] = to_json(value, f"What step {label!r} ({name}) gave")
-        except Exception as error:  # noqa: BLE001  a step's failure is an outcome, whatever it is
+        except Exception as error:  # a step's failure is an outcome, whatever it is
+            if self.stopped is not None:  # but not where its run was left: what it needs may have been taken from it
+                raise self.stopped from error
             record["error"], value = error_to_json(error), error
         finally:
             _inside.reset(token)

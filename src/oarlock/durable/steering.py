@@ -78,10 +78,14 @@ def fork(store: Store, run_id: str, position: int, fingerprint: str | None = Non
     return forked
 
 
-def questions(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the questions to a human that a run has asked and that nobody has answered, by their keys."""
+def questions(store: Store, facts: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the questions to a human that a run has asked and that nobody has answered, by their keys: task and agent."""
     asked = {name.removeprefix(QUESTION): value for name, value in facts.items() if name.startswith(QUESTION) and value}
-    return {key: value for key, value in asked.items() if not facts.get(f"{ANSWER}{key}")}
+    return {
+        key: {what: store.unseal(str(text)) for what, text in value.items()}
+        for key, value in asked.items()
+        if not facts.get(f"{ANSWER}{key}")
+    }
 
 
 def answer(store: Store, run_id: str, said: str, question: str | None = None) -> None:
@@ -97,7 +101,7 @@ def answer(store: Store, run_id: str, said: str, question: str | None = None) ->
         RunError: there is no such run or no such question, or it is not clear which.
     """
     info = found(store, run_id, content=False)
-    asked = questions(info.facts)
+    asked = questions(store, info.facts)
     if question is None and len(asked) == 1:
         question = next(iter(asked))
     if question is None or question not in asked:
