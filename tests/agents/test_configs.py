@@ -38,7 +38,7 @@ def test_no_mapping_is_no_matter(kind):
     [
         (lambda: Agent(config=Located({**CONFIG, "rol": "R"}, "agents.yaml", "poet", CONFIG.lines)),
          r"^agents.yaml, line 5: poet.rol: Agent has no argument 'rol'. Did you mean 'role'"),
-        (lambda: Agent(config=Located({"role": "Poet"}, "agents.yaml", "poet")), r"^agents.yaml: poet: Agent needs goal=\.\.\."),
+        (lambda: Agent(config=Located({"role": "Poet"}, "agents.yaml", "poet")), r"^agents.yaml: poet: Agent needs the argument goal"),
         (lambda: Agent(config=Located({**CONFIG, "max_iter": 0}, "agents.yaml", "poet", CONFIG.lines)),
          r"^agents.yaml, line 1: poet: Agent 'Poet': max_iter must be"),
         (lambda: Agent(config={**CONFIG, "max_iter": 0}), "^config: Agent 'Poet': max_iter must be"),

@@ -319,7 +319,7 @@ def test_what_a_condition_raises_ends_the_run(kickoff: Callable[..., Any]) -> No
 def test_conditional_tasks_are_checked() -> None:
     with pytest.raises(ConfigurationError, match="condition must be a function of the last TaskOutput, not 'x'"):
         ConditionalTask(description="D", condition="x")
-    with pytest.raises(ConfigurationError, match=r"ConditionalTask needs condition=\.\.\."):
+    with pytest.raises(ConfigurationError, match=r"ConditionalTask needs the argument condition"):
         ConditionalTask(description="D")
     with pytest.raises(ConfigurationError, match="Did you mean 'condition'"):
         ConditionalTask(description="D", conditon=bool)

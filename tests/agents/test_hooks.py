@@ -196,14 +196,14 @@ def test_an_answer_of_a_hook_may_ask_for_tools(run: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("kind", "answer", "message"),
     [
-        ("before_llm_call", 3, "returned a int, which is not an answer"),
+        ("before_llm_call", 3, "returned an int, which is not an answer"),
         ("before_llm_call", " ", "returned an empty text"),
         ("before_llm_call", [], "returned an empty list"),
-        ("after_llm_call", 3, "returned a int; it must return a text or a Reply in place of the answer"),
+        ("after_llm_call", 3, "returned an int; it must return a text or a Reply in place of the answer"),
         ("after_llm_call", False, "returned a bool"),
         ("after_llm_call", "", "gave an empty answer"),
         ("after_llm_call", Reply(), "gave an empty answer"),
-        ("after_tool_call", 3, "returned a int; it must return a text in place of the tool's result"),
+        ("after_tool_call", 3, "returned an int; it must return a text in place of the tool's result"),
     ],
 )
 def test_a_hook_that_returns_nonsense_is_told(run: Callable[..., str], kind: str, answer: Any, message: str) -> None:

@@ -471,7 +471,7 @@ def test_passwords_that_cannot_be_had(pair: tuple[bytes, bytes], tmp_path: Path)
     assert "password must be a text, a Path or a function, not of the type int" in wrong(cert, key, password=3)
     missing = tmp_path / "missing"
     assert f"password in '{missing}' cannot be had: No such file or directory." in wrong(cert, key, password=missing)
-    assert "password cannot be had: the function returned a NoneType" in wrong(cert, key, password=lambda: None)
+    assert "password cannot be had: the function returned nothing" in wrong(cert, key, password=lambda: None)
     assert "password cannot be had: The function failed" in wrong(cert, key, password=lambda: {}["x"])
     (tmp_path / "password").write_text(PASSWORD + "\n")
     ClientCertificate(cert, key, password=tmp_path / "password")

@@ -439,7 +439,7 @@ class Chained(Memory):
         (keyring.backends.null.Keyring(), "there is no keyring here"),
         (PlaintextKeyring(), "PlaintextKeyring writes in the clear"),
         (Chained(), "writes in the clear"),
-        (5, "a int is no backend of keyring"),
+        (5, "an int is no backend of keyring"),
     ],
 )
 def test_keyrings_that_are_none(backend: Any, words: str) -> None:

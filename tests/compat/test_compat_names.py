@@ -37,7 +37,12 @@ PATHS = {
     "crewai.tools": ["BaseTool", "tool"],
     "crewai.tools.base_tool": ["BaseTool", "tool"],
 }
+SERVERS = {
+    name: f"oarlock.mcp.{name.replace('Config', '')}"
+    for name in ("MCPServerConfig", "MCPServerHTTP", "MCPServerSSE", "MCPServerStdio")
+}
 ELSEWHERE = {
+    "crewai.agents": {name: f"oarlock.agents.outputs.{name}" for name in ("AgentAction", "AgentFinish")},
     "crewai.agents.agent_builder.base_agent": {"BaseAgent": "oarlock.Agent"},
     "crewai.agents.parser": {
         "AgentAction": "oarlock.agents.outputs.AgentAction",
@@ -45,7 +50,7 @@ ELSEWHERE = {
     },
     "crewai.hooks": {name: f"oarlock.compat.crewai.hooks.{name}" for name in hooks.__all__},
     "crewai.mcp": {
-        **{name: f"oarlock.mcp.{name}" for name in ("MCPServerHTTP", "MCPServerSSE", "MCPServerStdio")},
+        **SERVERS,
         **{
             name: f"oarlock.compat.crewai.mcp.filters.{name}"
             for name in ("StaticToolFilter", "create_static_tool_filter")
@@ -54,10 +59,14 @@ ELSEWHERE = {
     "crewai.mcp.filters": {
         name: f"oarlock.compat.crewai.mcp.filters.{name}" for name in ("StaticToolFilter", "create_static_tool_filter")
     },
-    "crewai.mcp.config": {name: f"oarlock.mcp.{name}" for name in ("MCPServerHTTP", "MCPServerSSE", "MCPServerStdio")},
+    "crewai.mcp.config": SERVERS,
     "crewai.lite_agent_output": {
         "LiteAgentOutput": "oarlock.compat.crewai.lite_agent_output.LiteAgentOutput",
     },
+    "crewai.project.annotations": {
+        name: f"oarlock.project.{name}" for name in oarlock.project.__all__ if name not in ("CrewBase", "load_crew")
+    },
+    "crewai.project.crew_base": {"CrewBase": "oarlock.project.CrewBase"},
     "crewai.project": {name: f"oarlock.project.{name}" for name in oarlock.project.__all__ if name != "load_crew"},
     "crewai.tasks.conditional_task": {
         "ConditionalTask": "oarlock.compat.crewai.tasks.conditional_task.ConditionalTask"
@@ -87,6 +96,7 @@ ELSEWHERE = {
         for name in ("CrewStreamingOutput", "StreamChunk", "StreamChunkType", "ToolCallChunk")
     },
     "crewai.types.usage_metrics": {"UsageMetrics": "oarlock.contract.reply.Usage"},
+    "crewai.utilities": {"LLMContextLengthExceededError": "oarlock.ContextWindowExceededError"},
     "crewai.utilities.exceptions.context_window_exceeding_exception": {
         "LLMContextLengthExceededError": "oarlock.ContextWindowExceededError",
         "LLMContextLengthExceededException": "oarlock.ContextWindowExceededError",
@@ -119,7 +129,9 @@ def at(path: str) -> Any:
 @pytest.mark.parametrize("module", PATHS)
 def test_paths(module: str, names: None) -> None:
     found = importlib.import_module(module)
-    assert sorted(set(found.__all__) - {"__version__", "EnvVar", "LLMGuardrail"}) == sorted(PATHS[module])
+    assert sorted(set(found.__all__) - {"__version__", "EnvVar", "LLMGuardrail", "OutputFormat", "Tool"}) == sorted(
+        PATHS[module]
+    )
     for name in PATHS[module]:
         ours = getattr(oarlock, name)
         assert getattr(found, name) is ours or (name in DERIVED and issubclass(getattr(found, name), ours))
@@ -147,12 +159,10 @@ def test_every_module_is_listed_here() -> None:
     modules = {".".join(file.parts).removesuffix(".__init__") for file in files}
     of_hooks = {f"crewai.hooks.{name}" for name in ("decorators", "dispatch", "llm_hooks", "tool_hooks")}
     empty = {
-        "crewai.agents",
         "crewai.agents.agent_builder",
         "crewai.events.types",
         "crewai.llms",
         "crewai.types",
-        "crewai.utilities",
         "crewai.utilities.exceptions",
     }
     assert modules == {*PATHS, *ELSEWHERE, *empty, *of_hooks}
@@ -207,6 +217,19 @@ def test_pickles_name_oarlock(names: None) -> None:
         ("from crewai_tools.aws.s3 import S3ReaderTool", "crewai_tools.aws is not in Oarlock: write a function"),
         ("from crewai_files import PDFFile", "crewai_files is not in Oarlock: give the agent a tool that reads"),
         ("from crewai.agent import LiteAgent", "crewai.agent.LiteAgent is not in Oarlock: use Agent"),
+        ("from crewai.events import MemorySaveStartedEvent", "is not in Oarlock: give an agent what it should know"),
+        (
+            "from crewai.events import LiteAgentExecutionStartedEvent",
+            r"is not in Oarlock: agent\.stream\(prompt\) tells",
+        ),
+        ("from crewai.events import TaskStartdEvent", "is not in Oarlock: did you mean 'TaskStartedEvent'?"),
+        (
+            "from crewai.events import BoatLaunchedEvent",
+            r"is not in Oarlock: kickoff\(on_event=\.\.\.\) and crew\.stream",
+        ),
+        ("from crewai.project import load_agent", "is not in Oarlock: oarlock.project.load_crew reads"),
+        ("from crewai.project import cache_handler", "is not in Oarlock: a tool says with cache_function"),
+        ("from crewai.utilities import Printer", "is not in Oarlock: it is of CrewAI's insides"),
         ("from crewai.task import Taks", "crewai.task.Taks is not in Oarlock: did you mean 'Task'?"),
     ],
 )
@@ -221,6 +244,32 @@ def test_attributes_that_are_missing(names: None) -> None:
     assert not hasattr(module, "Flow")
     with pytest.raises(AttributeError, match=r"crewai\.Flow is not in Oarlock: call"):
         module.Flow
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "words"),
+    [
+        ("Crew", "from_checkpoint", r"kickoff\(durable=\.\.\., run_id=\.\.\.\) records a run"),
+        ("Crew", "train", "run the crew on your examples"),
+        ("Crew", "kickof", "did you mean 'kickoff'"),
+        ("Agent", "fingerprint", "every run and call has an id"),
+        ("Task", "execute_sync", r"agent.execute_task\(task\) does one task"),
+        ("Task", "prompt_context", "crewai.Task.prompt_context is not in Oarlock.$"),
+        ("LLM", "get_token_usage_summary", "each reply its own"),
+    ],
+)
+def test_what_classes_and_their_objects_have_not(of: str, name: str, words: str, names: None) -> None:
+    cls: Any = getattr(importlib.import_module("crewai"), of)
+    given = {
+        "Agent": {"role": "R", "goal": "G"},
+        "Crew": {},
+        "LLM": {"model": "openai/gpt-4o", "api_key": "k"},
+        "Task": {"description": "D"},
+    }
+    for thing in (cls, cls(**given[of])):
+        with pytest.raises(AttributeError, match=words):
+            getattr(thing, name)
+        assert not hasattr(thing, "__of_nobody__")
 
 
 def test_probing_imports_work(names: None) -> None:

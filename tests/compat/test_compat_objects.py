@@ -131,6 +131,15 @@ def test_tasks_of_oarlock_itself_in_a_crew_of_crewai() -> None:
     assert not hasattr(crew.tasks[0], "output")
 
 
+def test_a_crew_may_get_its_tasks_later() -> None:
+    crew = Crew(agents=[Agent(**POET, llm=ScriptedLLM(["Row."]))])
+    with pytest.raises(ConfigurationError, match="Crew: there are no tasks"):
+        crew.kickoff()
+    crew.tasks.append(Task(**LINE, max_retries=5))
+    assert crew.kickoff().raw == "Row."
+    assert crew.tasks[0].guardrail_max_retries == 5  # which CrewAI calls by this name now, too
+
+
 def test_copies() -> None:
     crew = crew_of("One", "Two")
     crew.kickoff()

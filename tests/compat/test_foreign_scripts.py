@@ -107,7 +107,7 @@ EXPECTED = [
     ("needs a service", "example.com"),
     ("needs something of the reader's", "notes-of-the-reader.txt"),
     ("cannot be run by anybody", "crewai, unknown_name"),
-    ("our failure", "Agent needs goal="),
+    ("our failure", "Agent needs the argument goal"),
     ("cannot be run by anybody", "no complete Python"),
     ("has no CrewAI in it", ""),
     ("runs", ""),

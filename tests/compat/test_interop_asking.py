@@ -61,7 +61,7 @@ def test_a_missing_package_is_named(door: str, package: str, monkeypatch: pytest
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize(
-    ("wrong", "named"), [("gpt-4o", "a str"), (None, "a NoneType"), (ScriptedLLM, "the class ScriptedLLM")]
+    ("wrong", "named"), [("gpt-4o", "a str"), (None, "nothing"), (ScriptedLLM, "the class ScriptedLLM")]
 )
 def test_what_is_no_llm_is_refused(door: str, wrong: Any, named: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"{door}\(\) takes an LLM of Oarlock's, .* not {named}\."):

@@ -230,7 +230,7 @@ def test_commands_on_what_is_not_there(database_of_workers, tmp_path):
 
 @pytest.mark.parametrize(
     ("crews", "problem"),
-    [((), "no crews"), ((1,), "takes crews, not a int"), (([object()],), "takes crews, not a object")],
+    [((), "no crews"), ((1,), "takes crews, not an int"), (([object()],), "takes crews, not an object")],
 )
 def test_a_registry_has_crews(crews, problem):
     with pytest.raises(ConfigurationError, match=problem):

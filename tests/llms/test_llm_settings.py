@@ -164,7 +164,7 @@ HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"a b": "x"}, "headers has 'a b', which is no name of a header."),
     ({"a\r\nb": "x"}, "headers has 'a\\r\\nb', which is no name of a header."),
     ({"ä": "x"}, "headers has 'ä', which is no name of a header."),
-    ({"a": 5}, "headers['a'] must be a text, not a int."),
+    ({"a": 5}, "headers['a'] must be a text, not an int."),
     ({"a": "canary\r\nEvil: 1"}, "headers['a'] has characters that a header must not have."),
     ({"a": "canary\x00"}, "headers['a'] has characters that a header must not have."),
     ({"a": "canary☃"}, "headers['a'] has characters that a header must not have."),

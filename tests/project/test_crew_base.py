@@ -346,8 +346,8 @@ def test_a_class_without_a_file_looks_in_the_working_folder(tmp_path: Path, monk
     ("text", "said"),
     [
         ("a: [", "line 1"),
-        ("- a", "must be a mapping of names, not list"),
-        ("", "must be a mapping of names, not NoneType"),
+        ("- a", "must be a mapping of names, not a list"),
+        ("", "must be a mapping of names, not nothing"),
         ("1: a", "must be a mapping of names"),
         ("a: 1\nb:\n  c: 1\n  c: 2\n", "line 4: b.c stands there twice; first in line 3"),
         ("a: !!python/object/apply:os.system [echo]", "could not determine a constructor"),

@@ -257,7 +257,7 @@ def test_a_module_that_fails_says_itself_why(folder: Path) -> None:
         (("agent: poet", "agent: [poet]"), r"line 5: tasks\.line\.agent: there is no \['poet'\] here"),
         (("agent: poet", "agent: poet, context: line"), r"line 5: tasks\.line\.context must be a list, such as \[line\]"),
         (("agent: poet", "agent: poet, context: [x]"), r"tasks\.line\.context: there is no 'x' here\. There is: none"),
-        (("verbose", "verbos"), r"crew\.yaml, line 6: verbos has no argument 'verbos'\. Did you mean 'verbose'"),
+        (("verbose", "verbos"), r"crew\.yaml, line 6: a crew's file has no argument 'verbos'\. Did you mean 'verbose'"),
         (("verbose: false", "process: circular"), r"crew\.yaml: Crew: process must be"),
         (("verbose: false", "budget: {tokns: 5}"), r"crew\.yaml, line 6: budget: "),
         (("verbose: false", "budget: 5"), r"line 6: budget must be a mapping"),

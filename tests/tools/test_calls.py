@@ -173,6 +173,38 @@ def test_circles_and_huge_results(ask: Ask) -> None:
     assert text == "x" * 100_000 + "\n[cut: 150,000 more characters are not shown]"
 
 
+class Stock(BaseModel):
+    sku: str
+    quantity: int = 0
+
+
+def test_results_of_a_schema(ask: Ask) -> None:
+    look = tool("look", description="d", result_schema=Stock)
+    assert ask([look(lambda: {"sku": "a", "quantity": 3, "note": "x"})], "look").text == '{"sku":"a","quantity":3}'
+    assert ask([look(lambda: Stock(sku="a"))], "look").value == Stock(sku="a")
+    assert look(lambda: {"sku": "b"}).run() == {"sku": "b"}  # in Python it is what the function returned
+    told = ask([look(lambda: {"quantity": 3})], "look")
+    assert told.failed
+    assert told.text.startswith("Error: the tool's result does not fit its result_schema Stock: 1 validation error")
+
+
+def test_a_tool_says_its_result_in_its_own_words(ask: Ask) -> None:
+    class Look(BaseTool):
+        """Look."""
+
+        name: str = "look"
+
+        def _run(self) -> Stock:
+            return Stock(sku="a", quantity=3)
+
+        def format_output_for_agent(self, result: Stock) -> str:
+            return f"{result.quantity} of {result.sku}" + "!" * 100_000
+
+    text = ask([Look()], "look").text
+    assert text.startswith("3 of a!!!")
+    assert text.endswith("[cut: 6 more characters are not shown]")
+
+
 def test_what_a_tool_raises_is_told(ask: Ask) -> None:
     def failing(error: BaseException) -> BaseTool:
         def fail() -> None:

@@ -167,5 +167,5 @@ def test_one_that_no_model_can_be_told_about(schema: Any, words: str) -> None:
 
 @pytest.mark.parametrize("thing", [object(), 3, "text", Takes(city="x")])
 def test_what_is_no_tool_is_told(thing: Any) -> None:
-    with pytest.raises(ToolError, match="is no tool"):
+    with pytest.raises(ToolError, match="tools must be BaseTool objects"):
         as_tool(thing)

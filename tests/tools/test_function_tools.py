@@ -370,7 +370,7 @@ def test_collecting() -> None:
         tools_by_name([tool("Search.", description="d")(search), search])
     with pytest.raises(ToolError, match=r"Odd is a class, not a tool: write Odd\(\)"):
         as_tool(Odd)
-    with pytest.raises(ToolError, match="A str is no tool"):
+    with pytest.raises(ToolError, match="tools must be BaseTool objects or functions with a docstring, not a str"):
         as_tool("search")
 
 

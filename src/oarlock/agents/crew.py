@@ -149,8 +149,7 @@ class Crew:
             raise ConfigurationError(
                 f"Crew: process must be Process.sequential or Process.hierarchical, not {self.process!r}."
             ) from None
-        if not self.tasks:
-            raise ConfigurationError("Crew: there are no tasks. Pass tasks=[Task(...)].")
+        self._require_tasks()
         for name in ("manager_llm", "function_calling_llm"):
             if (llm := getattr(self, name)) is not None:
                 check_llm("Crew", name, llm)
@@ -159,6 +158,10 @@ class Crew:
         Order(self.tasks)
         flag("Crew", "stream", self.streams)
         self._check_process()
+
+    def _require_tasks(self) -> None:
+        if not self.tasks:
+            raise ConfigurationError("Crew: there are no tasks. Pass tasks=[Task(...)].")
 
     def _check_settings(self) -> None:
         text("Crew", "name", self.name)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from oarlock.agents.left_out import INSTEAD, not_in_oarlock
 from oarlock.agents.located import Located
-from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
+from oarlock.contract.errors import ConfigurationError, ToolError, a_kind, misspelt
 from oarlock.contract.llm import BaseLLM
 from oarlock.tools import BaseTool, split, tools_by_name
 
@@ -92,7 +92,7 @@ class _Shape:
                 raise ConfigurationError(not_in_oarlock(self.name, left_out[0], rest[left_out[0]]))
             raise misspelt(self.name, sorted(unknown), [*self.known, *self.later])
         if missing := sorted(self.required - rest.keys()):
-            needed = f"{self.name} needs {' and '.join(f'{name}=...' for name in missing)}."
+            needed = f"{self.name} needs the argument{'s'[: len(missing) - 1]} {' and '.join(missing)}."
             raise ConfigurationError(needed if config is None else f"{_place(config)}: {needed}")
         return rest, config
 
@@ -102,9 +102,7 @@ class _Shape:
         if config is None:
             return {name: value for name, value in given.items() if name != "config"}, None
         if not isinstance(config, Mapping) or not all(isinstance(name, str) for name in config):
-            raise ConfigurationError(
-                f"{self.name}: config must be a mapping of argument names, not a {type(config).__name__}."
-            )
+            raise ConfigurationError(f"{self.name}: config must be a mapping of argument names, not {a_kind(config)}.")
         known = [*self.known, *self.later, *self.renamed]
         if unknown := [name for name in config if name not in known]:
             where = _place(config, unknown[0])

@@ -14,7 +14,7 @@ from oarlock.agents.prompts import JUDGE, JUDGE_AGAIN
 from oarlock.agents.structured import find
 from oarlock.agents.templates import PLAIN
 from oarlock.agents.work import Work, consult
-from oarlock.contract.errors import ConfigurationError, GuardrailError
+from oarlock.contract.errors import ConfigurationError, GuardrailError, a_kind
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.records import dataclass
 from oarlock.contract.reply import Usage
@@ -188,4 +188,4 @@ def _verdict(answer: str) -> Verdict | None:
 
 
 def _shown(said: object) -> str:
-    return repr(said) if said is None or isinstance(said, bool) else f"a {type(said).__name__}"
+    return repr(said) if said is None or isinstance(said, bool) else a_kind(said)

@@ -19,6 +19,7 @@ from oarlock.contract.errors import (
     LLMTimeoutError,
     OarlockError,
     ResponseFormatError,
+    a_kind,
 )
 from oarlock.contract.messages import Message, as_messages
 from oarlock.contract.records import dataclass, field
@@ -393,7 +394,7 @@ def _changed_reply(hook: Hook, said: Any, reply: Reply) -> Reply:
 
 
 def _no_answer(hook: Hook, said: object, wanted: str) -> ConfigurationError:
-    return ConfigurationError(f"The hook {_name(hook)} returned a {type(said).__name__}; it must return {wanted}.")
+    return ConfigurationError(f"The hook {_name(hook)} returned {a_kind(said)}; it must return {wanted}.")
 
 
 def _name(hook: Hook) -> str:

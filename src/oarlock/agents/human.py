@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from oarlock.agents.terminal import ONE_AT_A_TIME, is_terminal, shown
 from oarlock.agents.work import call_back, name_of
 from oarlock.contract.context import tell
-from oarlock.contract.errors import ConfigurationError, OutputError
+from oarlock.contract.errors import ConfigurationError, OutputError, a_kind
 from oarlock.contract.events import HumanAnswered, HumanAsked
 from oarlock.runtime import Job, Runtime, ThreadPool
 
@@ -64,7 +64,7 @@ def _changes(said: Any) -> str:
         return ""
     if not isinstance(said, str):
         raise ConfigurationError(
-            f"on_human_input must return a text with what to change, or None to accept, not a {type(said).__name__}."
+            f"on_human_input must return a text with what to change, or None to accept, not {a_kind(said)}."
         )
     return said.strip()
 

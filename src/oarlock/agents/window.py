@@ -20,7 +20,7 @@ from oarlock.agents.templates import PLAIN
 from oarlock.agents.turns import as_line, fixed_of, is_result, last_turn, level_of, told_by
 from oarlock.contract.checks import whole
 from oarlock.contract.context import emit
-from oarlock.contract.errors import ConfigurationError, ContextWindowExceededError
+from oarlock.contract.errors import ConfigurationError, ContextWindowExceededError, a_kind
 from oarlock.contract.estimates import message_tokens, text_tokens, tool_tokens
 from oarlock.contract.events import ContextShortened
 from oarlock.contract.messages import Message
@@ -186,7 +186,7 @@ class Window:
         number = len(counted) if isinstance(counted, Sized) else counted
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise ConfigurationError(
-                f"count_tokens must return a number of tokens, or the tokens themselves, not {type(counted).__name__}."
+                f"count_tokens must return a number of tokens, or the tokens themselves, not {a_kind(counted)}."
             )
         return number
 

@@ -14,7 +14,7 @@ from oarlock.auth.certificate_files import read_identity
 from oarlock.contract.auth import Do, Flow, Send
 from oarlock.contract.classify import classify
 from oarlock.contract.client_identity import ClientIdentity
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.frames import without_frames
 from oarlock.contract.http import HttpRequest
 from oarlock.contract.secret import Secret
@@ -196,7 +196,7 @@ def _revealed(password: Secret | Path | Callable[[], Any] | None) -> Secret | No
         answer = password()
         if isinstance(answer, str | Secret):
             return Secret(answer)
-        problem = f"the function returned a {type(answer).__name__}, not a text"
+        problem = f"the function returned {a_kind(answer)}, not a text"
     except (OSError, ValueError) as error:
         problem = f"{getattr(error, 'strerror', None) or type(error).__name__}"
     except Exception as error:  # noqa: BLE001  the boundary to the user's function

@@ -13,7 +13,7 @@ from oarlock.auth.renewal import MARGIN, Token
 from oarlock.auth.token_auth import TokenAuth
 from oarlock.contract.auth import Send
 from oarlock.contract.classify import classify
-from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError
+from oarlock.contract.errors import AuthenticationError, ConfigurationError, LLMError, a_kind
 from oarlock.contract.frames import without_frames
 from oarlock.runtime import Runtime, ThreadPool
 
@@ -127,7 +127,7 @@ class AzureCredential(TokenAuth):
                 ) from None
         elif not callable(getattr(credential, "get_token", None)):
             raise ConfigurationError(
-                f"AzureCredential: credential must have get_token(scope), and a {type(credential).__name__} has none."
+                f"AzureCredential: credential must have get_token(scope), and {a_kind(credential)} has none."
             )
         if not isinstance(scope, str) or not scope:
             raise ConfigurationError(f"AzureCredential: scope must be a text such as {_AZURE_SCOPE!r}, not {scope!r}.")

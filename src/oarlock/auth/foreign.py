@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from oarlock.contract.auth import Auth
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.http import HttpRequest, HttpResponse
 
 __all__ = ["ForeignAuth", "as_auth", "is_foreign_auth"]
@@ -81,7 +81,7 @@ class ForeignAuth:
     def __init__(self, auth: Any) -> None:
         library = _library(auth)
         if library is None:
-            raise ConfigurationError(f"a {type(auth).__name__} is no httpx2.Auth or httpx.Auth.")
+            raise ConfigurationError(f"{a_kind(auth)} is no httpx2.Auth or httpx.Auth.")
         self._auth = auth
         self._name = library
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.secret import Secret
 
 __all__ = ["KeyringStore"]
@@ -66,7 +66,7 @@ class KeyringStore:
 
 def _check(backend: Any) -> None:
     if not all(callable(getattr(backend, name, None)) for name in ("get_password", "set_password", "delete_password")):
-        raise ConfigurationError(f"KeyringStore: a {type(backend).__name__} is no backend of keyring.")
+        raise ConfigurationError(f"KeyringStore: {a_kind(backend)} is no backend of keyring.")
     for one in getattr(backend, "backends", None) or [backend]:  # the chainer saves with the first that can
         name = f"{type(one).__module__}.{type(one).__name__}"
         if name in ("keyring.backends.fail.Keyring", "keyring.backends.null.Keyring"):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.crew import Crew
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.http import is_loopback
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Policy
@@ -125,9 +125,7 @@ def _found(target: str) -> tuple[str, BaseLLM | Crew]:
     if not isinstance(found, BaseLLM | Crew) and callable(found):
         found = found()
     if not isinstance(found, BaseLLM | Crew):
-        raise ConfigurationError(
-            f"{place} is no LLM and no crew, nor does it make one: it is a {type(found).__name__}."
-        )
+        raise ConfigurationError(f"{place} is no LLM and no crew, nor does it make one: it is {a_kind(found)}.")
     own = found.model if isinstance(found, BaseLLM) else found.name
     return name or (place.rpartition(":")[2] if own in (BaseLLM.model, "crew") else own), found
 

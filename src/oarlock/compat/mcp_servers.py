@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote
 
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.mcp import MCPServer, MCPServerHTTP
 
 __all__ = ["servers_in"]
@@ -30,7 +30,7 @@ def servers_in(mcps: Any) -> list[MCPServer]:
 
 def _named(reference: object) -> MCPServer:
     if not isinstance(reference, str) or "://" not in reference:
-        shown = repr(reference) if isinstance(reference, str) else type(reference).__name__
+        shown = repr(reference) if isinstance(reference, str) else a_kind(reference)
         raise ConfigurationError(
             f"Agent(mcps=[{shown}]) is not in Oarlock: it takes URLs, and servers of crewai.mcp; CrewAI's catalog is a service "
             "of theirs."

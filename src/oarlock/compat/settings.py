@@ -25,6 +25,8 @@ _WITHOUT_EFFECT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Task": {"allow_crewai_trigger_context": "there are no triggers"},
 }
+# By the class: older names that CrewAI still takes.
+_RENAMED: Final[Mapping[str, Mapping[str, str]]] = {"Task": {"max_retries": "guardrail_max_retries"}}
 # By the class: arguments that ask for something only if they are not this; then they are refused.
 _OFF: Final[Mapping[str, Mapping[str, Any]]] = {
     "Agent": {
@@ -80,16 +82,17 @@ def settled(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
         >>> settled("Crew", {"tasks": [], "tracing": True, "skills": None})
         {'tasks': []}
     """
-    off, without_effect = _OFF[owner], _WITHOUT_EFFECT[owner]
+    off, without_effect, renamed = _OFF[owner], _WITHOUT_EFFECT[owner], _RENAMED.get(owner, {})
     kept: dict[str, Any] = {}
     for name, value in given.items():
         if name in without_effect:
             if value:
                 _log.warning("%s(%s=%r) has no effect in Oarlock: %s", owner, name, value, without_effect[name])
+        elif name in renamed:
+            if value is not None:
+                kept[renamed[name]] = value
         elif name == "verbose" and isinstance(value, int):
             kept[name] = bool(value)  # older scripts have 2 for more of it
-        elif name == "verbose" and isinstance(value, int):
-            kept[name] = bool(value)  # 2, from when CrewAI had levels
         elif name == "date_format" and not given.get("inject_date"):
             continue  # the form of what is not asked for
         elif name not in off:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from oarlock.contract.errors import EmptyReply, ResponseFormatError
+from oarlock.contract.errors import EmptyReply, ResponseFormatError, a_kind
 from oarlock.contract.reply import Reply, ToolCall
 
 __all__ = ["cut_at_stop", "reply_from", "require_answer"]
@@ -72,10 +72,8 @@ def _tool_calls(items: Sequence[Any], who: str) -> tuple[ToolCall, ...]:
 
 
 def _a(thing: Any) -> str:
-    kind = type(thing).__name__
-    return (
-        f"a {kind} with the keys {json.dumps(sorted(map(str, thing)))[:80]}" if isinstance(thing, dict) else f"a {kind}"
-    )
+    kind = a_kind(thing)
+    return f"{kind} with the keys {json.dumps(sorted(map(str, thing)))[:80]}" if isinstance(thing, dict) else kind
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:

@@ -296,6 +296,19 @@ class RunStoreError(RunError):
     """The database of the runs cannot be reached, or takes no more."""
 
 
+def a_kind(thing: object) -> str:
+    """Return what kind of thing this is, with its article, for a message.
+
+    Example:
+        >>> a_kind(3), a_kind([]), a_kind(None)
+        ('an int', 'a list', 'nothing')
+    """
+    if thing is None:
+        return "nothing"
+    name = type(thing).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 def misspelt(what: str, names: Iterable[str], known: Iterable[str]) -> ConfigurationError:
     """Return the error for arguments that do not exist, naming the nearest that do.
 

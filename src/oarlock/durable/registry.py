@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from oarlock.agents.crew import Crew
-from oarlock.contract.errors import ConfigurationError, RunError
+from oarlock.contract.errors import ConfigurationError, RunError, a_kind
 from oarlock.durable.driving import Bound, interrupted
 from oarlock.durable.spec import Spec, fingerprint, queue_of
 
@@ -41,7 +41,7 @@ class Registry:
 
     def _add(self, crew: object) -> None:
         if not isinstance(crew, Crew):
-            raise ConfigurationError(f"Registry takes crews, not a {type(crew).__name__}.")
+            raise ConfigurationError(f"Registry takes crews, not {a_kind(crew)}.")
         if crew.name in self._crews:
             raise ConfigurationError(
                 f'Registry: two crews have the name {crew.name!r}. Give each its own: Crew(name="...").'

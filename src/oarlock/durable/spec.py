@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
-from oarlock.contract.errors import ConfigurationError, RunChangedError, RunError
+from oarlock.contract.errors import ConfigurationError, RunChangedError, RunError, a_kind
 from oarlock.durable.codec import plain
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Spec:
             ConfigurationError: an input cannot be kept.
         """
         if inputs is not None and not isinstance(inputs, Mapping):
-            raise ConfigurationError(f"inputs must be a mapping of names to values, not a {type(inputs).__name__}.")
+            raise ConfigurationError(f"inputs must be a mapping of names to values, not {a_kind(inputs)}.")
         try:
             kept = {name: plain(value, f"inputs[{name!r}]") for name, value in plain_names(inputs or {})}
         except RunError as error:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from oarlock.contract.checks import seconds
 from oarlock.contract.client_identity import IdentitySource
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.http import is_loopback
 from oarlock.contract.order import check_order
 from oarlock.contract.policy import Policy, in_default_order, merged
@@ -50,7 +50,7 @@ def checked_mapping(owner: str, name: str, value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{owner}: {name} must be a mapping, not a {type(value).__name__}.")
+        raise ConfigurationError(f"{owner}: {name} must be a mapping, not {a_kind(value)}.")
     for key in value:
         if not isinstance(key, str):
             raise ConfigurationError(f"{owner}: the keys of {name} must be texts, and one is {key!r}.")
@@ -68,7 +68,7 @@ def checked_headers(owner: str, headers: Any) -> tuple[tuple[str, str], ...]:
         if not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"{owner}: headers has {name!r}, which is no name of a header.")
         if not isinstance(value, str):
-            raise ConfigurationError(f"{owner}: headers[{name!r}] must be a text, not a {type(value).__name__}.")
+            raise ConfigurationError(f"{owner}: headers[{name!r}] must be a text, not {a_kind(value)}.")
         if not _HEADER_VALUE.fullmatch(value):
             raise ConfigurationError(f"{owner}: headers[{name!r}] has characters that a header must not have.")
     return items
@@ -81,7 +81,7 @@ def checked_policies(owner: str, policies: Any, *further: Policy) -> tuple[Polic
         ConfigurationError: it is no list of policies, or they would multiply retries.
     """
     if isinstance(policies, str | bytes | Mapping) or not isinstance(policies, Sequence):
-        given = policies.__name__ if isinstance(policies, type) else f"a {type(policies).__name__}"
+        given = policies.__name__ if isinstance(policies, type) else a_kind(policies)
         raise ConfigurationError(f"{owner}: policies must be a list such as [Retry(), Deadline(60)], not {given}.")
     together = merged((), (*policies, *further))
     check_order(in_default_order(together))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from oarlock.agents.definitions import checked
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.secret import Secret, scrub
 from oarlock.mcp.problems import Troubles
 from oarlock.mcp.server import MCPServer
@@ -161,5 +161,5 @@ def _checked_env(env: Any) -> dict[str, str | Secret] | None:
         raise ConfigurationError("MCPServerStdio: env must be a mapping of names to texts.")
     for name, value in env.items():
         if not isinstance(value, str | Secret):
-            raise ConfigurationError(f"MCPServerStdio: env[{name!r}] must be a text, not a {type(value).__name__}.")
+            raise ConfigurationError(f"MCPServerStdio: env[{name!r}] must be a text, not {a_kind(value)}.")
     return {name: Secret(value) for name, value in env.items()}

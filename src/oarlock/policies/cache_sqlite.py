@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.reply import Reply, ToolCall, Usage
 
 __all__ = ["SqliteStore"]
@@ -243,7 +243,7 @@ def _tool_call(id: object, name: object, arguments: object) -> ToolCall:
 def _checked(kind: type[Any], value: object, *, optional: bool = False) -> Any:
     if isinstance(value, kind) or (optional and value is None):
         return value
-    raise TypeError(f"a stored answer holds a {type(value).__name__} where a {kind.__name__} belongs")
+    raise TypeError(f"a stored answer holds {a_kind(value)} where a {kind.__name__} belongs")
 
 
 # SQLite's connections must not live through a fork (sqlite.org/howtocorrupt.html, 2.6): all are closed before one, and opened

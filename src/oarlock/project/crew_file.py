@@ -14,7 +14,7 @@ from oarlock.agents.conditional import ConditionalTask
 from oarlock.agents.crew import Crew
 from oarlock.agents.located import Located
 from oarlock.agents.task import Task
-from oarlock.contract.errors import ConfigurationError, misspelt
+from oarlock.contract.errors import ConfigurationError, a_kind, misspelt
 from oarlock.contract.llm import BaseLLM
 from oarlock.policies import Budget
 from oarlock.project.importing import imported, is_import_path
@@ -94,7 +94,7 @@ def load_crew(path: str | Path, *, llm: BaseLLM | str | None = None) -> Crew:
     known = (*_OWN, *(one.name for one in dataclasses.fields(Crew) if one.init and not one.name.startswith("_")))
     for name in file.content:
         if name not in known:
-            raise misspelt(file.place(name), [name], known)
+            raise misspelt(f"{file.line_of(name)}: a crew's file", [name], known)
     if missing := [name for name in ("agents", "tasks") if name not in file.content]:
         raise ConfigurationError(f"{path} needs {' and '.join(missing)}.")
     return _Reader(file, llm).crew()
@@ -205,8 +205,8 @@ class _Reader:
         found = imported(path, where, self._file.path.parent)
         if not isinstance(found, BaseLLM):
             raise ConfigurationError(
-                f"{where}: {path!r} must be an LLM object, such as one of your own subclass of BaseLLM, and is of the type "
-                f"{type(found).__name__}."
+                f"{where}: {path!r} must be an LLM object, such as one of your own subclass of BaseLLM, and is "
+                f"{a_kind(found)}."
             )
         return found
 
@@ -223,9 +223,7 @@ class _Reader:
 
     def _named_mapping(self, keys: tuple[str, ...], value: Any) -> dict[str, Any]:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise ConfigurationError(
-                f"{self._file.place(*keys)} must be a mapping of names, not {type(value).__name__}."
-            )
+            raise ConfigurationError(f"{self._file.place(*keys)} must be a mapping of names, not {a_kind(value)}.")
         return dict(value)
 
 

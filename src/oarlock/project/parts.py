@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from oarlock import policies as ready
 from oarlock.auth import Auth, from_config
 from oarlock.auth.references import reference
-from oarlock.contract.errors import ConfigurationError, misspelt
+from oarlock.contract.errors import ConfigurationError, a_kind, misspelt
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.policy import Policy
 from oarlock.llms.chat import ChatLLM
@@ -89,7 +89,7 @@ def auth_from(settings: Any, where: str) -> Auth | None:
     if settings is None:
         return None
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise ConfigurationError(f"{where} must be a mapping of names, not {type(settings).__name__}.")
+        raise ConfigurationError(f"{where} must be a mapping of names, not {a_kind(settings)}.")
     given = dict(settings)
     for name, argument in _SHORT.items():
         if "type" not in given and name in given:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.auth.references import reference
-from oarlock.contract.errors import ConfigurationError, misspelt
+from oarlock.contract.errors import ConfigurationError, a_kind, misspelt
 from oarlock.contract.secret import Secret
 from oarlock.project.importing import imported
 from oarlock.project.parts import auth_from
@@ -89,7 +89,7 @@ def server_for(parameters: Any, owner: str, connect_timeout: float) -> MCPServer
     if not hasattr(parameters, "command"):
         raise ConfigurationError(
             f"{owner}: give StdioServerParameters(command=...) from mcp, or a mapping such as "
-            f"{{'url': ..., 'transport': 'streamable-http'}}, not {type(parameters).__name__}."
+            f"{{'url': ..., 'transport': 'streamable-http'}}, not {a_kind(parameters)}."
         )
     return MCPServerStdio(
         command=parameters.command,
@@ -114,7 +114,7 @@ def _settle_http(given: dict[str, Any], where: str) -> str:
 
 def _values(given: Any, where: str) -> dict[str, str | Secret]:
     if not isinstance(given, dict):
-        raise ConfigurationError(f"{where} must be a mapping of names to texts, not {type(given).__name__}.")
+        raise ConfigurationError(f"{where} must be a mapping of names to texts, not {a_kind(given)}.")
     return {str(name): _value(str(name), value, f"{where}.{name}") for name, value in given.items()}
 
 

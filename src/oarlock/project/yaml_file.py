@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 
 __all__ = ["YamlFile", "read_yaml"]
 
@@ -34,9 +34,13 @@ class YamlFile:
 
     def place(self, *keys: str) -> str:
         """Return the file, the line and the keys, for a message."""
-        line = self.lines.get(keys)
-        where = f"{self.path}, line {line}" if line else f"{self.path}"
+        where = self.line_of(*keys)
         return f"{where}: {'.'.join(keys)}" if keys else where
+
+    def line_of(self, *keys: str) -> str:
+        """Return the file and the line, for a message."""
+        line = self.lines.get(keys)
+        return f"{self.path}, line {line}" if line else f"{self.path}"
 
     def below(self, *keys: str) -> dict[str, int]:
         """Return the lines of the keys in a mapping."""
@@ -66,7 +70,7 @@ def read_yaml(path: Path) -> YamlFile:
     except RecursionError:
         raise ConfigurationError(f"{path} is nested too deeply.") from None
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ConfigurationError(f"{path} must be a mapping of names, not {type(content).__name__}.")
+        raise ConfigurationError(f"{path} must be a mapping of names, not {a_kind(content)}.")
     return YamlFile(path=path, content=content, lines=lines)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from oarlock.contract.context import current_call, emit
-from oarlock.contract.errors import ConfigurationError, ToolError
+from oarlock.contract.errors import ConfigurationError, ToolError, a_kind
 from oarlock.contract.events import ApprovalDecided, ApprovalRequested
 from oarlock.contract.records import dataclass
 from oarlock.contract.secret import scrub
@@ -98,7 +98,7 @@ def _read(verdict: object, tool: BaseTool) -> tuple[str | None, Mapping[str, Any
         return None, _checked(verdict, tool)
     raise ConfigurationError(
         "on_approval must return True to allow the call, False or a reason in words to refuse it, or a mapping with the "
-        f"arguments to use instead, not {'nothing' if verdict is None else f'a {type(verdict).__name__}'}."
+        f"arguments to use instead, not {a_kind(verdict)}."
     )
 
 

@@ -10,12 +10,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from oarlock.contract.context import current_call, scope
-from oarlock.contract.errors import ConfigurationError, ToolError, misspelt
+from oarlock.contract.errors import ConfigurationError, ToolError, a_kind, misspelt
 from oarlock.contract.messages import ToolSchema
 from oarlock.runtime import Runtime, ThreadPool, drive, drive_async
 from oarlock.tools.docstrings import parse_docstring
 from oarlock.tools.fields import Fields, fields_of
 from oarlock.tools.names import function_name
+from oarlock.tools.results import as_text, fitted
 from oarlock.tools.schema import KEY, Takes, arguments_of, check_signature, names_around
 
 if TYPE_CHECKING:
@@ -37,11 +38,23 @@ _SETTINGS = frozenset(
         "cache_function",
         "idempotent",
         "on_resume",
+        "result_schema",
     }
 )
 _ON_RESUME = ("retry", "skip", "fail")
 _METHODS = frozenset(
-    {"run", "arun", "handle", "validate", "schema", "arguments", "function_name", "by_name", "resume_policy"}
+    {
+        "run",
+        "arun",
+        "handle",
+        "validate",
+        "schema",
+        "arguments",
+        "function_name",
+        "by_name",
+        "format_output_for_agent",
+        "resume_policy",
+    }
 )
 
 # Blocking tools of async runs share these threads. A tool that itself holds one and starts an async run of its own must
@@ -77,6 +90,7 @@ class BaseTool:
         on_resume: what a durable run does that was cut off while the tool ran, so that nobody knows whether it did anything:
             `"retry"`; `"skip"`, and tell the model so; or `"fail"`. Default: `"retry"` if it is `idempotent` or takes an
             `idempotency_key`, else `"fail"`.
+        result_schema: a pydantic model that results must fit: a model is told the fields that it has, and nothing else.
 
     Raises:
         ToolError: a subclass that writes neither method, or that a model cannot be told about.
@@ -102,6 +116,7 @@ class BaseTool:
     cache_function: Callable[..., Any] | bool | None = None
     idempotent: bool = False
     on_resume: str | None = None
+    result_schema: type[BaseModel] | None = None
 
     is_part_of_run: ClassVar[bool] = False  # true for a tool that works through the run's own model and tool calls
     _oarlock_fields: ClassVar[Fields] = Fields(names=_SETTINGS)
@@ -168,6 +183,14 @@ class BaseTool:
         """Do it as a coroutine."""
         raise NotImplementedError
 
+    def format_output_for_agent(self, result: Any) -> str:
+        """Return what a model is told of a result: a text as it is, structures as JSON. Write it anew to say it shorter.
+
+        Raises:
+            ToolError: the result does not fit `result_schema`.
+        """
+        return as_text(result if self.result_schema is None else fitted(self.result_schema, result))
+
     def _forms(self) -> Forms:
         """Return the blocking and the awaitable form, where there is one."""
         cls = type(self)
@@ -182,7 +205,7 @@ class BaseTool:
         """The name that models call: `"Web Search"` becomes `"web_search"`; valid names stay as they are."""
         name: object = self.name
         if not isinstance(name, str) or not name.strip():
-            raise ToolError(f"The name of a {type(self).__name__} must be a text, not {name!r}.")
+            raise ToolError(f"The name of {a_kind(self)} must be a text, not {name!r}.")
         return function_name(name)
 
     @property

@@ -243,7 +243,7 @@ async def _run(
 ) -> ToolAnswer:
     try:
         value = await tool.handle(runtime, arguments, deadline=deadline, idempotency_key=key)
-        text = result_as_text(value)
+        text = result_as_text(tool.format_output_for_agent(value))
     except Exception as error:  # the boundary to the user's own code: the model is told, see above
         if isinstance(error, TimeoutError) and deadline is not None and runtime.now() >= deadline - _SLACK:
             raise _too_late(name) from error

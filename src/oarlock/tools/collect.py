@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
-from oarlock.contract.errors import ToolError
+from oarlock.contract.errors import ToolError, a_kind
 from oarlock.tools.base import BaseTool
 from oarlock.tools.foreign import foreign_tool
 from oarlock.tools.function import tool
@@ -38,7 +38,7 @@ def as_tool(thing: Any) -> BaseTool:
     foreign = foreign_tool(thing)
     if foreign is not None:
         return foreign
-    raise ToolError(f"A {type(thing).__name__} is no tool: give a BaseTool object or a function with a docstring.")
+    raise ToolError(f"tools must be BaseTool objects or functions with a docstring, not {a_kind(thing)}.")
 
 
 def tools_by_name(tools: Iterable[Any]) -> dict[str, BaseTool]:

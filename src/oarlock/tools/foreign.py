@@ -50,6 +50,11 @@ class ForeignTool(BaseTool):
     def _forms(self) -> Forms:
         return self._both
 
+    def format_output_for_agent(self, result: Any) -> str:
+        """Return what a model is told of a result: in the tool's own words, where it has some."""
+        own = getattr(self.tool, "format_output_for_agent", None)
+        return str(own(result)) if callable(own) else super().format_output_for_agent(result)
+
 
 def foreign_tool(thing: Any) -> BaseTool | None:
     """Return a tool of LangChain's or CrewAI's as one of ours; anything else is `None`.

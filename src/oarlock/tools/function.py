@@ -44,6 +44,7 @@ class FunctionTool(BaseTool, Generic[P, R]):
         cache_function: Callable[..., Any] | bool | None = None,
         idempotent: bool = False,
         on_resume: str | None = None,
+        result_schema: type[BaseModel] | None = None,
     ) -> None:
         plain: Any = func.func if isinstance(func, functools.partial) else func
         self.func = func
@@ -56,6 +57,7 @@ class FunctionTool(BaseTool, Generic[P, R]):
         self.cache_function = cache_function
         self.idempotent = idempotent
         self.on_resume = on_resume
+        self.result_schema = result_schema
         signature = check_signature(func, self._who)
         if args_schema is None:
             check_parameters(signature, self._who)
@@ -103,6 +105,7 @@ def tool(
     cache_function: Callable[..., Any] | bool | None = None,
     idempotent: bool = False,
     on_resume: str | None = None,
+    result_schema: type[BaseModel] | None = None,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     name: Any = None,
@@ -116,6 +119,7 @@ def tool(
     cache_function: Callable[..., Any] | bool | None = None,
     idempotent: bool = False,
     on_resume: str | None = None,
+    result_schema: type[BaseModel] | None = None,
 ) -> Any:
     """Make a tool of a function, plain or `async`; its type hints and docstring tell the model what it takes.
 
@@ -130,6 +134,7 @@ def tool(
         cache_function: whether an equal call later in the same run gets the same result without running it.
         idempotent: running it twice does no more than running it once; see `BaseTool`, here and for the next one.
         on_resume: `"retry"`, `"skip"` or `"fail"`: for a durable run that was cut off while the tool ran.
+        result_schema: a pydantic model that results must fit; see `BaseTool`.
 
     Raises:
         ToolError: no description, or parameters that a model cannot give by name (`*args`, `**kwargs`).
@@ -155,6 +160,7 @@ def tool(
             cache_function=cache_function,
             idempotent=idempotent,
             on_resume=on_resume,
+            result_schema=result_schema,
         )
     return _make(name)
 

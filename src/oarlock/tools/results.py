@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from oarlock.contract.errors import ToolError
 from oarlock.contract.secret import scrub
 
-__all__ = ["MOST_CHARACTERS", "error_as_text", "result_as_text"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["MOST_CHARACTERS", "as_text", "error_as_text", "fitted", "result_as_text"]
 
 MOST_CHARACTERS = 100_000  # of one answer; about 25,000 tokens, more than most context windows have to spare
 _MOST_ERROR_CHARACTERS = 1000
@@ -23,14 +27,29 @@ def result_as_text(value: Any) -> str:
         >>> result_as_text({"sum": 3}), result_as_text(None), result_as_text("as it is")
         ('{"sum": 3}', '(no output)', 'as it is')
     """
-    text = _clean(_text(value))
+    text = _clean(as_text(value))
     if len(text) > MOST_CHARACTERS:
         left_out = len(text) - MOST_CHARACTERS
         text = f"{text[:MOST_CHARACTERS]}\n[cut: {left_out:,} more characters are not shown]"
     return text if text and not text.isspace() else "(no output)"
 
 
-def _text(value: Any) -> str:
+def fitted(model: type[BaseModel], result: Any) -> BaseModel:
+    """Return a tool's result as an object of its `result_schema`.
+
+    Raises:
+        ToolError: it is none.
+    """
+    try:
+        return model.model_validate(result, from_attributes=True)
+    except ValueError as error:
+        raise ToolError(
+            f"the tool's result does not fit its result_schema {model.__name__}: {scrub(str(error))}"
+        ) from error
+
+
+def as_text(value: Any) -> str:
+    """Return a tool's result as text, however long: JSON for structures."""
     if value is None or isinstance(value, (str, int, float)):
         return "" if value is None else str(value)
     if isinstance(value, bytes | bytearray):

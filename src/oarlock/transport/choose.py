@@ -9,7 +9,7 @@ from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from oarlock.contract.client_identity import IdentitySource
-from oarlock.contract.errors import ConfigurationError, misspelt
+from oarlock.contract.errors import ConfigurationError, a_kind, misspelt
 from oarlock.transport.options import TransportOptions
 from oarlock.transport.port import Transport
 
@@ -44,7 +44,7 @@ def make_transport(spec: object = None, **options: Any) -> Transport:
         raise misspelt("make_transport", unknown, known)
     if isinstance(options.get("client_certificate"), IdentitySource) and not (isinstance(spec, str) or spec is None):
         raise ConfigurationError(
-            f"a ClientCertificate is shown by transport='pyreqwest' or 'httpx2', and not by a {type(spec).__name__} of your "
+            f"a ClientCertificate is shown by transport='pyreqwest' or 'httpx2', and not by {a_kind(spec)} of your "
             "own: give the certificate to that, or leave transport out."
         )
     if isinstance(spec, str) or spec is None:
@@ -89,7 +89,7 @@ def _is_httpx2_client(spec: object) -> bool:
 
 
 def _unknown(spec: object) -> ConfigurationError:
-    given = repr(spec) if isinstance(spec, str) else f"a {type(spec).__name__}"
+    given = repr(spec) if isinstance(spec, str) else a_kind(spec)
     return ConfigurationError(
         f"transport must be 'pyreqwest', 'httpx2', a httpx2.Client or AsyncClient, or an object with the methods "
         f"{', '.join(VERBS)}: not {given}."

@@ -14,7 +14,7 @@ from oarlock.auth import ApiKey, Auth, BearerToken, from_config
 from oarlock.cli.doctor.case import Patient
 from oarlock.cli.doctor.code import code
 from oarlock.contract.classify import classify
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.llm import BaseLLM
 from oarlock.llms.chat import ChatLLM
 from oarlock.llms.settings import sends_in_clear
@@ -190,7 +190,7 @@ def _in_module(module: str, name: str, given: Given) -> Patient:
     except Exception as error:  # the boundary to the user's module
         raise ConfigurationError(f"{module}:{name} cannot be had: {classify(error, module)}") from error
     if not isinstance(found, BaseLLM):
-        raise ConfigurationError(f"{module}:{name} is no LLM, nor does it make one: it is a {type(found).__name__}.")
+        raise ConfigurationError(f"{module}:{name} is no LLM, nor does it make one: it is {a_kind(found)}.")
     first = name.partition(".")[0]
     text = f"from {module} import {first}"
     if name != "llm":

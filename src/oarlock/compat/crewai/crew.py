@@ -8,14 +8,16 @@ from typing import Any
 
 import oarlock
 from oarlock.compat.crewai.utilities.llm_utils import with_llms
-from oarlock.compat.missing import sentence
+from oarlock.compat.missing import Says, public, sentence
 from oarlock.compat.settings import settled
 
 __all__ = ["Crew"]
 
 
-class Crew(oarlock.Crew):
+class Crew(oarlock.Crew, metaclass=Says):
     """`oarlock.Crew`, and what scripts for CrewAI count on besides.
+
+    It may be built without tasks, which are then added to its `tasks` before it runs.
 
     After a run its figures stand in `usage_metrics`, and each task's output in `task.output`. Both are those of the run that
     ended last; what `kickoff` returns has them for each run by itself.
@@ -35,11 +37,16 @@ class Crew(oarlock.Crew):
     __slots__ = ("usage_metrics",)
 
     def __init__(self, *args: Any, **given: Any) -> None:
-        super().__init__(*args, **with_llms("Crew", settled("Crew", given), "manager_llm", "function_calling_llm"))
+        given = {"tasks": [], **settled("Crew", given)}
+        super().__init__(*args, **with_llms("Crew", given, "manager_llm", "function_calling_llm"))
         self.usage_metrics: oarlock.Usage | None = None
+
+    def _require_tasks(self) -> None:
+        """Do nothing: what matters is whether there are tasks when it runs."""
 
     async def run(self, runtime: Any, inputs: Any, user: Any, on_event: Any, *given: Any, **named: Any) -> Any:
         """Run it, tell CrewAI's bus of it if anybody listens there, and keep what it gave."""
+        super()._require_tasks()
         told = _on_bus(self, inputs, on_event)
         result = await super().run(runtime, inputs, user, told or on_event, *given, **named)
         if told is not None:
@@ -56,7 +63,7 @@ class Crew(oarlock.Crew):
         return dataclasses.replace(self)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(sentence(f"crewai.Crew.{name}"))
+        raise AttributeError(sentence(f"crewai.Crew.{name}", public(type(self))))
 
 
 def _on_bus(crew: Crew, inputs: Any, on_event: Any) -> Any:

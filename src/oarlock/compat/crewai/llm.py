@@ -6,13 +6,13 @@ from typing import Any
 
 import oarlock
 from oarlock.compat.llm_arguments import llm_arguments
-from oarlock.compat.missing import sentence
+from oarlock.compat.missing import Says, public, sentence
 from oarlock.contract.llm import BaseLLM
 
 __all__ = ["LLM", "BaseLLM"]
 
 
-class LLM(oarlock.LLM):
+class LLM(oarlock.LLM, metaclass=Says):
     """`oarlock.LLM` with CrewAI's arguments: `LLM(model="openai/gpt-4o", temperature=0.2, top_p=0.9)`.
 
     `model` must name its provider, unless `provider` or `base_url` is given or the name is a provider's own, as `gpt-4o`,
@@ -38,4 +38,4 @@ class LLM(oarlock.LLM):
         super().__init__(ours, **settings)
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(sentence(f"crewai.LLM.{name}"))
+        raise AttributeError(sentence(f"crewai.LLM.{name}", public(type(self))))

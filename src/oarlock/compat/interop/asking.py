@@ -11,7 +11,7 @@ from oarlock.agents.prompts import SCHEMA
 from oarlock.contract.answers import cut_at_stop
 from oarlock.contract.context import current_call
 from oarlock.contract.endings import refuses_schemas
-from oarlock.contract.errors import BadRequestError, ConfigurationError
+from oarlock.contract.errors import BadRequestError, ConfigurationError, a_kind
 from oarlock.contract.estimates import with_usage
 from oarlock.contract.llm import BaseLLM
 from oarlock.contract.messages import Message
@@ -34,7 +34,7 @@ def checked_llm(door: str, llm: object) -> BaseLLM:
         ConfigurationError: it is none.
     """
     if not isinstance(llm, BaseLLM):
-        given = f"the class {llm.__name__}" if isinstance(llm, type) else f"a {type(llm).__name__}"
+        given = f"the class {llm.__name__}" if isinstance(llm, type) else a_kind(llm)
         raise ConfigurationError(f"{door}() takes an LLM of Oarlock's, such as ChatLLM(...), not {given}.")
     return llm
 

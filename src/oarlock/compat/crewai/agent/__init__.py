@@ -9,12 +9,13 @@ from typing import Any
 import oarlock
 from oarlock.compat.crewai.lite_agent_output import LiteAgentOutput
 from oarlock.compat.crewai.utilities.llm_utils import environment_llm, with_llms
+from oarlock.compat.missing import Says, public, sentence
 from oarlock.compat.settings import settled
 
 __all__ = ["Agent"]
 
 
-class Agent(oarlock.Agent):
+class Agent(oarlock.Agent, metaclass=Says):
     """`oarlock.Agent`, and what scripts for CrewAI count on besides.
 
     `llm` may be a model's name as `crewai.LLM` knows it; without one, the environment variables `MODEL`, `MODEL_NAME` and
@@ -55,6 +56,9 @@ class Agent(oarlock.Agent):
     def copy(self) -> Agent:
         """Return another agent like this one. Runs do not change one, so that there is seldom need for two."""
         return dataclasses.replace(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(sentence(f"crewai.Agent.{name}", public(type(self))))
 
 
 def _names_llm(config: Any) -> bool:

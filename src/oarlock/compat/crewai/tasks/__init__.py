@@ -1,5 +1,5 @@
 """`crewai.tasks`."""
 
-from oarlock.agents.outputs import TaskOutput
+from oarlock.agents.outputs import OutputFormat, TaskOutput
 
-__all__ = ["TaskOutput"]
+__all__ = ["OutputFormat", "TaskOutput"]

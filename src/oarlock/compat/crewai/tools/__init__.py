@@ -1,24 +1,5 @@
 """`crewai.tools`."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-from oarlock.tools import BaseTool, tool
+from oarlock.compat.crewai.tools.base_tool import BaseTool, EnvVar, tool
 
 __all__ = ["BaseTool", "EnvVar", "tool"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvVar:
-    """An environment variable that a tool reads, for those who list what tools need; nothing else is done with it.
-
-    Example:
-        >>> EnvVar(name="WEATHER_KEY", description="The key of the weather service").required
-        True
-    """
-
-    name: str
-    description: str
-    required: bool = True
-    default: str | None = None
