@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -292,12 +293,14 @@ def test_wrong_settings(make: Any, why: str) -> None:
 
 
 def test_prices_come_with_the_record(path: Path) -> None:
-    price = Price(input=2.5, output=10)
+    price = Price(input=Decimal("2.50"), output=10)
     crew = crew_of("a", "b", budget=Budget(money=5, prices={"scripted": price}))
-    crew.kickoff({"topic": "boats"}, record=Recording(path, prices={"gpt-x": Price(input=1, output=2)}))
+    crew.kickoff(
+        {"topic": "boats"}, record=Recording(path, prices={"gpt-x": Price(input=1, output=2, cached_input=0.5)})
+    )
     assert lines_of(path)[0]["prices"] == {
-        "scripted": {"input": 2.5, "output": 10, "cached_input": None},
-        "gpt-x": {"input": 1, "output": 2, "cached_input": None},
+        "scripted": {"input": "2.50", "output": "10"},
+        "gpt-x": {"input": "1", "output": "2", "cached_input": "0.5"},
     }
 
 

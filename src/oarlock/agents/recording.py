@@ -36,7 +36,7 @@ from oarlock.contract.events import (
 from oarlock.contract.messages import Message
 from oarlock.policies.prices import Price
 
-__all__ = ["FORMAT", "MARK", "Recording", "RunRecord", "recording_of"]
+__all__ = ["FORMAT", "MARK", "Recording", "RunRecord", "open_privately", "recording_of"]
 
 FORMAT: Final = 1
 """The version of the form of records; a reader refuses those of a higher one."""
@@ -137,7 +137,7 @@ class RunRecord(AbstractContextManager["RunRecord"]):
             "time": time,
             "version": __version__,
             "content": recording.content,
-            "prices": {model: asdict(price) for model, price in {**prices, **(recording.prices or {})}.items()},
+            "prices": {model: _price(price) for model, price in {**prices, **(recording.prices or {})}.items()},
         }
         self._lock = threading.Lock()
         self._file: IO[bytes] | None = None
@@ -147,7 +147,7 @@ class RunRecord(AbstractContextManager["RunRecord"]):
 
     def __enter__(self) -> Self:
         try:
-            self._file = open(self._path, "a+b", buffering=0, opener=_open)
+            self._file = open(self._path, "a+b", buffering=0, opener=open_privately)
             self._check_file(self._file)
             self._write(_line(self._header))
         except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
@@ -247,8 +247,14 @@ class RunRecord(AbstractContextManager["RunRecord"]):
         return {**after, "messages": self._clean.messages(request.messages[count:]), "tools": tools}
 
 
-def _open(path: str, flags: int) -> int:
+def open_privately(path: str, flags: int) -> int:
+    """Open a file for whoever runs this program alone, if it is made; links are not followed."""
     return os.open(path, flags | _NO_LINK, 0o600)
+
+
+def _price(price: Price) -> dict[str, str]:
+    """Return a price with its numbers as they were written: they may be decimal ones."""
+    return {name: str(value) for name, value in asdict(price).items() if value is not None}
 
 
 def _line(made: Mapping[str, Any]) -> bytes:

@@ -96,6 +96,26 @@ def run(  # noqa: PLR0917  typer gives them by name
 
 
 @app.command()
+def report(
+    record: Annotated[Path, typer.Argument(metavar="RUN.jsonl", help="What --record or record= wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="REPORT.html", help="Where to; - for standard output. Default: beside it."
+        ),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL=INPUT,OUTPUT", help="Of a million tokens, such as gpt-x=2.5,10; several times."),
+    ] = None,
+) -> None:
+    """Make one page of HTML of recorded runs: when what was done, waits, messages, tokens, costs, errors."""
+    from oarlock.cli.report import make_report
+
+    make_report(record, output, price or [])
+
+
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="NAME", help="The folder to make.")],
     llm: Annotated[str, typer.Option(metavar="PROVIDER/MODEL", help="Its LLM; local/: in process.")] = "local/",
