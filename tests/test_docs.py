@@ -59,6 +59,9 @@ def printed_by(example: CodeExample) -> str:
         try:
             exec(code, vars(module))  # our own pages
         finally:
+            telemetry = sys.modules.get("oarlock.telemetry.switch")
+            if telemetry is not None:
+                telemetry.uninstrument()
             durable = sys.modules.get("oarlock.durable.here")
             if durable is not None:  # as at the end of a program: its engine has threads
                 durable.HERE.close()

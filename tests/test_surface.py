@@ -29,6 +29,7 @@ PUBLIC_MODULES = [
     "oarlock.project",
     "oarlock.report",
     "oarlock.serve",
+    "oarlock.telemetry",
     "oarlock.tools",
     "oarlock.testing",
     "oarlock.testing.faults",

@@ -25,6 +25,7 @@ from oarlock.contract.events import (
     Waiting,
 )
 from oarlock.contract.secret import scrub
+from oarlock.contract.watching import listening
 
 __all__ = ["Listener", "describe", "listener"]
 
@@ -32,9 +33,12 @@ Listener = Callable[[Event], None]
 
 
 def listener(verbose: bool, loud: Collection[str], on_event: Listener | None) -> Listener | None:
-    """Return who listens to a run: the console, if the crew or the event's agent is verbose, and the user's function."""
+    """Return who listens to a run: the console, if the crew or the event's agent is verbose, and the user's function.
+
+    Before them all come those that watch the process.
+    """
     if not verbose and not loud:
-        return on_event
+        return listening(on_event)
 
     def listen(event: Event) -> None:
         if verbose or event.agent in loud:
@@ -44,7 +48,7 @@ def listener(verbose: bool, loud: Collection[str], on_event: Listener | None) ->
         if on_event is not None:
             on_event(event)
 
-    return listen
+    return listening(listen)
 
 
 def describe(event: Event) -> list[str]:

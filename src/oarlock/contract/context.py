@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import copiers
+from oarlock.contract.watching import Watchers
 
 if TYPE_CHECKING:
     from oarlock.contract.events import Event
@@ -146,7 +147,10 @@ def tell(kind: Callable[..., Event], **facts: Any) -> None:
 
 
 def emit(event: Event) -> None:
-    """Give an event to whoever watches the current run."""
+    """Give an event to whoever watches the current run, outside of one to those who watch the process."""
     listener = _current.get().listener
     if listener is not None:
         listener(event)
+        return
+    for watcher in Watchers.all:
+        watcher.on_event(event)

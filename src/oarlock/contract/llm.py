@@ -22,6 +22,7 @@ from oarlock.contract.policy import Handler, Policy, compose, in_default_order
 from oarlock.contract.recursion import counted
 from oarlock.contract.reply import Delta, Reply
 from oarlock.contract.request import DeltaSink, Request
+from oarlock.contract.watching import Watchers
 from oarlock.runtime import Runtime, ThreadPool, current_blocking, drive, drive_async
 from oarlock.runtime.ambient import current_async
 from oarlock.runtime.streams import AsyncStream, Stream
@@ -351,9 +352,9 @@ class BaseLLM(ABC):
         return self._within_budgets(self._handler) if door in self._written else self.handle_request
 
     def _within_budgets(self, handler: Handler) -> Handler:
-        """Return the handler inside the budgets that hold here (`with budget:`)."""
-        budgets = current_call().budgets
-        return compose(budgets, handler, self) if budgets else handler
+        """Return the handler inside the budgets that hold here (`with budget:`), and inside of what watches the process."""
+        around = (*Watchers.all, *current_call().budgets) if Watchers.all else current_call().budgets
+        return compose(around, handler, self) if around else handler
 
     async def _ask_own_code(self, runtime: Runtime, request: Request) -> Reply:
         blocking, awaitable = self._own_names()

@@ -60,6 +60,7 @@ class Request:
         available_functions: the tools' functions by name, guarded, for an LLM that runs tools itself.
         callbacks: handed through to a `call()` that takes them.
         extras: further arguments for a `call()` that names them, such as `from_task`, `from_agent`.
+        headers: further header fields for an LLM that speaks HTTP, such as `(("traceparent", "00-..."),)`. They hold no secret.
         options: further fields of the body for an LLM that speaks OpenAI's chat format, such as `{"tool_choice": "required"}`;
             they win over its own `options`. A `call()` gets those that it has parameters for; see `BaseLLM.supports_option`.
         deadline: a `Runtime.now()` at which the whole call, with its waits and attempts, is given up.
@@ -82,6 +83,7 @@ class Request:
     available_functions: Mapping[str, Callable[..., Any]] | None = field(default=None, repr=False)
     callbacks: Sequence[Any] | None = field(default=None, repr=False)
     extras: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     options: Mapping[str, Any] | None = field(default=None, repr=False)
     deadline: float | None = None
     timeout: float | None = None

@@ -13,11 +13,12 @@ from oarlock.agents.terminal import is_terminal
 from oarlock.contract.context import CurrentCall, current_call, entered
 from oarlock.contract.errors import RunError
 from oarlock.contract.events import Event
+from oarlock.contract.watching import resuming
 from oarlock.durable.codec import to_json
 from oarlock.durable.humans import Correspondent
 from oarlock.durable.port import Entry, Journal, Store
 from oarlock.durable.runtime import DurableRuntime, RunInterrupted, RunLeftError
-from oarlock.durable.spec import Spec, models_of
+from oarlock.durable.spec import TRACE, Spec, models_of
 
 if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
@@ -82,7 +83,7 @@ class CrewRunner:
             journal.write(mark, lambda: None)
             entries.append(Entry(position=0, name=mark))
         bound, runtime, work = self._begun(journal, spec, entries, is_async=False)
-        with entered(bound.call):
+        with entered(bound.call), resuming(journal.facts.get(TRACE)):
             try:
                 result = BLOCKING.run(work)
             except Exception:
@@ -97,7 +98,7 @@ class CrewRunner:
             await journal.awrite(mark, _nothing)
             entries.append(Entry(position=0, name=mark))
         bound, runtime, work = self._begun(journal, spec, entries, is_async=True)
-        with entered(bound.call):
+        with entered(bound.call), resuming(journal.facts.get(TRACE)):
             try:
                 result = await work
             except Exception:

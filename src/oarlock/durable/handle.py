@@ -250,7 +250,7 @@ def submit(crew: Crew, inputs: Mapping[str, Any] | None, *, database: str, run_i
     store = open_store(database, make=True)
     known = store.look(run_id)
     if known is None:
-        store.enqueue(run_id, spec.queue, spec.as_json(), spec.facts)
+        store.enqueue(run_id, spec.queue, spec.as_json(), spec.facts_of_new())
         known = found(store, run_id)
     finished = known.state is State.finished
     spec.check_same(Spec.from_json(known.spec, known.facts), run_id, finished=finished)

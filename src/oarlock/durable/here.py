@@ -74,7 +74,7 @@ async def akickoff(
         engine = await ASYNC.invoke(HERE.engine, None, durable, pool=HERE.threads)
         wait = None
         if await ASYNC.invoke(engine.store.look, None, run_id, pool=HERE.threads) is None:
-            wait = await engine.astart(run_id, spec.as_json(), {**spec.facts, "here": True})
+            wait = await engine.astart(run_id, spec.as_json(), {**spec.facts_of_new(), "here": True})
         if wait is not None:  # else it was there, or somebody else was faster
             with suppress(RunTakenError):
                 return _output(await wait(), crew)
@@ -121,7 +121,7 @@ def check_run_id(run_id: object) -> str:
 def _begun(engine: DbosEngine, run_id: str, spec: Spec) -> Callable[[], Any]:
     known = engine.store.look(run_id)
     if known is None:
-        return engine.start(run_id, spec.as_json(), {**spec.facts, "here": True})
+        return engine.start(run_id, spec.as_json(), {**spec.facts_of_new(), "here": True})
     return _goes_on(engine, known, spec)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel
 
 from oarlock.contract.errors import ConfigurationError, RunChangedError, RunError, a_kind
+from oarlock.contract.watching import carried
 from oarlock.durable.codec import plain
 
 if TYPE_CHECKING:
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
     from oarlock.agents.task import Task
 
-__all__ = ["SCHEMA", "Spec", "fingerprint", "models_of", "queue_of"]
+__all__ = ["SCHEMA", "TRACE", "Spec", "fingerprint", "models_of", "queue_of"]
 
 SCHEMA: Final = "oarlock-1"
 """Of what is kept of a run and its steps; the next number when older ones can no longer be read."""
+
+TRACE: Final = "trace"
+"""Among the facts of a run: what carries the trace of whoever began it to whoever drives it, if that is traced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,11 @@ class Spec:
     def facts(self) -> dict[str, str]:
         """What a list of runs shows, and what may change when a run is forked."""
         return {"crew": self.crew, "fingerprint": self.fingerprint}
+
+    def facts_of_new(self) -> dict[str, Any]:
+        """Return the facts of a run that is begun here."""
+        trace = carried()
+        return {**self.facts, TRACE: trace} if trace else dict(self.facts)
 
     @property
     def queue(self) -> str:

@@ -250,9 +250,10 @@ class HttpLLM(BaseLLM, abstract=True):
     def _http_request(self, request: Request, timeout: float) -> HttpRequest:
         encoded = self.encode(request)
         if isinstance(encoded, HttpRequest):
-            return encoded.with_headers(*self._headers) if self._headers else encoded
+            further = (*self._headers, *request.headers)
+            return encoded.with_headers(*further) if further else encoded
         body = encoded if isinstance(encoded, bytes) else _json({**encoded, **self.options})
-        headers = (*_JSON, *self._headers)
+        headers = (*_JSON, *self._headers, *request.headers)
         if request.idempotency_key:
             headers = (*headers, ("idempotency-key", request.idempotency_key))
         return HttpRequest(method="POST", url=self._url(), headers=headers, body=body, timeout=timeout)

@@ -71,6 +71,16 @@ class Concurrency:
 
         return handle
 
+    @property
+    def taken(self) -> int:
+        """How many places are taken."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a place."""
+        return len(self._line)
+
     def _enter(self, thread: int) -> bool:
         """Take a place if one is free."""
         if self._pid != os.getpid():

@@ -62,6 +62,11 @@ class Gcra:
         """Stand as if a burst had just passed."""
         self._origin, self._units = now, self._burst
 
+    def level(self, now: float) -> float:
+        """Return how full the meter is, as a part of the burst: at 1 the next unit has to wait."""
+        units = (self._origin - now) / self._interval + self._units  # the origin may lie at minus infinity
+        return max(0.0, units) / self._burst
+
     def earliest(self, weight: int) -> float:
         """Return the time from which `weight` units may pass."""
         return self._origin + (self._units + weight - self._burst) * self._interval

@@ -94,6 +94,12 @@ class LocalGate:
                 if meter is not None:
                     meter.fill(now)
 
+    def levels(self, now: float) -> dict[str, float]:
+        """Return how full each meter is; see `Gcra.level`."""
+        meters = {"requests": self._requests, "tokens": self._tokens}
+        with self._lock:
+            return {unit: meter.level(now) for unit, meter in meters.items() if meter is not None}
+
     def retune(self, now: float, quota: Quota) -> None:
         """Go on with another quota for the same meters."""
         with self._lock:

@@ -188,6 +188,19 @@ class RateLimit:
                 self._heeded = heeded
                 self._gate.retune(now, heeded)
 
+    def levels(self, now: float) -> dict[str, float]:
+        """Return how full the limit is at a `Runtime.now()`, by `"requests"` and `"tokens"`.
+
+        At 1 the burst has been used up and the next request has to wait; tokens may be above it, as a request may turn out to
+        use more than was reserved. Nothing for a limit in a store: its meters are there.
+        """
+        return self._gate.levels(now)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests of this process wait in line."""
+        return len(self._gate.line)
+
     def explain(self) -> str:
         """Say in a sentence what it does, with its numbers."""
         limits = []

@@ -190,6 +190,10 @@ class SharedGate:
         else:
             self._told_until = told
 
+    def levels(self, now: float) -> dict[str, float]:
+        """Return nothing: the meters are in the store, which is not asked for this."""
+        return {}
+
     def hold(self, until: float) -> None:
         """Let nobody in this process through before then; `tell` lets the others know."""
         with self._lock:
