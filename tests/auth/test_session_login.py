@@ -337,6 +337,22 @@ def test_a_secure_cookie_stays_off_plain_http() -> None:
         call(session("http://127.0.0.1:8/login"), Site("sid=1; Secure"), "http://127.0.0.1:8/v1")
 
 
+def test_a_call_soon_after_one_without_a_cookie_is_told_the_same() -> None:
+    auth, runtime = session(), VirtualRuntime()
+    site = Site("sid=1; Path=/elsewhere")
+    for _ in range(3):
+        with pytest.raises(AuthenticationError, match="has no cookie"):
+            call(auth, site, runtime=runtime)
+    assert site.logins == 2
+
+
+def test_the_cookies_of_another_path_are_those_of_that_path() -> None:
+    auth, runtime = session(), VirtualRuntime()
+    site = Site("a=1; Path=/", "b=2; Path=/v1")
+    urls = ["https://llm.example.com/v1/chat", "https://llm.example.com/v2/chat", "https://llm.example.com/v1/chat"]
+    assert [call(auth, site, url, runtime=runtime) for url in urls] == ["b=2; a=1", "a=1", "b=2; a=1"]
+
+
 def test_several_cookies_the_longest_path_first() -> None:
     site = Site("a=1; Path=/", "b=2; Path=/v1", "c=3; Path=/", "a=4; Path=/")
     assert call(session(), site) == "b=2; a=4; c=3"

@@ -37,12 +37,17 @@ class Cookies:
 
     Args:
         url: of the login.
+
+    Attributes:
+        expire: whether one of them may expire.
     """
 
     def __init__(self, url: str) -> None:
         self._place = _place(url)
         self._lock = threading.Lock()
         self._cookies: dict[tuple[str, str, str], _Cookie] = {}
+        self._made: tuple[str, Secret | None] | None = None  # the newest header, and the URL that it is for
+        self.expire = False
 
     def keep(self, request: HttpRequest, response: HttpResponse, now: float) -> None:
         """Take the cookies of a response; one that has expired takes the old one of that name away."""
@@ -52,10 +57,12 @@ class Cookies:
                 continue
             key = cookie.name, cookie.host, cookie.path
             with self._lock:
+                self._made = None
                 if cookie.expires_at <= now:
                     self._cookies.pop(key, None)
                 else:
                     self._cookies[key] = cookie
+                    self.expire = self.expire or cookie.expires_at < math.inf
                     while len(self._cookies) > _MOST_COOKIES:
                         del self._cookies[next(iter(self._cookies))]
 
@@ -63,20 +70,26 @@ class Cookies:
         """Forget those whose time is over."""
         with self._lock:
             for key in [key for key, one in self._cookies.items() if one.expires_at <= now]:
+                self._made = None
                 del self._cookies[key]
 
     def header(self, url: str) -> str | None:
         """Return the `Cookie` header for a request, `None` where there is nothing to send."""
+        made = self._made
+        if made is None or made[0] != url:
+            with self._lock:
+                made = self._made = url, self._header(url)
+        return None if made[1] is None else made[1].reveal()
+
+    def _header(self, url: str) -> Secret | None:
         parts = urlsplit(url)
         if _place_of(parts) != self._place:
             return None
         host, path = parts.hostname or "", parts.path or "/"
-        with self._lock:
-            cookies = list(self._cookies.values())
-        fit = [one for one in cookies if _is_for(one, host, path, self._place[0])]
+        fit = [one for one in self._cookies.values() if _is_for(one, host, path, self._place[0])]
         if len(fit) > 1:
             fit.sort(key=lambda one: -len(one.path))  # the longest path first, else the oldest (RFC 6265, 5.4)
-        return "; ".join(f"{one.name}={one.value.reveal()}" for one in fit) or None
+        return Secret("; ".join(f"{one.name}={one.value.reveal()}" for one in fit)) if fit else None
 
     def __len__(self) -> int:
         return len(self._cookies)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from oarlock.auth.single_flight import SingleFlight
+from oarlock.contract.auth import Do
 from oarlock.contract.context import emit
 from oarlock.contract.errors import AuthenticationError, LLMError, LLMTimeoutError, OarlockError
 from oarlock.contract.events import SignedIn
@@ -65,6 +66,9 @@ class Renewal:
     Args:
         method: the sign-in's name, for events and messages.
         margin: seconds ahead of expiry, at most a fifth of a token's life.
+
+    Attributes:
+        held: `at_hand`, for a flow to yield.
     """
 
     def __init__(self, method: str, margin: float = MARGIN) -> None:
@@ -75,6 +79,7 @@ class Renewal:
         self._failures = 0
         self._failure: LLMError | None = None
         self._again_at = -math.inf
+        self.held = Do(self.at_hand)
 
     @property
     def token(self) -> Token | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -185,31 +185,32 @@ class SessionLogin(TokenAuth):
         return response.status in _GONE
 
     def flow(self, request: HttpRequest) -> Flow:
-        """Sign one request, and keep the cookies of its answer."""
-        flow = super().flow(request)
-        token: Token | None = None
-        answer: Any = None
-        try:
-            while True:
-                item = flow.send(answer)
-                if item is request:
-                    answer = _NOTHING
-                    continue
-                answer = yield item
-                if isinstance(answer, Token):
-                    token = answer
-                    token.extras["cookies"].drop_expired((yield Do(_time)))
-                elif token is not None and isinstance(item, HttpRequest) and "set-cookie" in answer.headers:
-                    token.extras["cookies"].keep(item, answer, (yield Do(_time)))
-        except StopIteration:
-            if answer is not _NOTHING:
-                return
-        finally:
-            flow.close()
-        raise AuthenticationError(
-            f"SessionLogin: the session at {origin(self._url)} has no cookie for {origin(request.url)}: cookies go only to "
-            "the host (or its domain), path, scheme and port of the login that they were set for."
-        )
+        """Sign one request, and keep the cookies of its answer; once more with a new session if this one is gone."""
+        renewal = self.renewal()
+        token: Token = (yield renewal.held) or (yield self.renewed(renewal, request))
+        response = yield from self._answer(request, token)
+        if self.refuses(response):
+            newer: Token | None = yield self.replaced(renewal, request, token)
+            if newer is not None:
+                response = yield from self._answer(request, newer)
+        if response is _NOTHING:
+            raise AuthenticationError(
+                f"SessionLogin: the session at {origin(self._url)} has no cookie for {origin(request.url)}: cookies go only "
+                "to the host (or its domain), path, scheme and port of the login that they were set for."
+            )
+
+    def _answer(self, request: HttpRequest, token: Token) -> Generator[HttpRequest | Do, Any, HttpResponse]:
+        """Send the request with the session's cookies, and keep those of its answer."""
+        cookies: Cookies = token.extras["cookies"]
+        if cookies.expire:
+            cookies.drop_expired((yield _TIME))
+        signed = self.sign(request, token)
+        if signed is request:
+            return _NOTHING
+        response: HttpResponse = yield signed
+        if "set-cookie" in response.headers:
+            cookies.keep(signed, response, (yield _TIME))
+        return response
 
     def __repr__(self) -> str:
         return f"SessionLogin({origin(self._url)!r})"
@@ -217,6 +218,9 @@ class SessionLogin(TokenAuth):
 
 async def _time(runtime: Runtime, _send: Send) -> float:
     return runtime.time()
+
+
+_TIME: Final = Do(_time)
 
 
 def _asked(gone: Callable[[HttpResponse], bool], response: HttpResponse) -> bool:

@@ -97,25 +97,29 @@ class TokenAuth(ABC):
     def flow(self, request: HttpRequest) -> Flow:
         """Sign one request; once more with a new token if it is refused."""
         renewal = self.renewal()
-        token: Token | None = yield Do(renewal.at_hand)
-        if token is None:
-            token = yield Do(lambda runtime, send: self._valid(renewal, request, runtime, send))
+        token: Token = (yield renewal.held) or (yield self.renewed(renewal, request))
         response = yield self.sign(request, token)
         if self.refuses(response):
-            refused = token
-            newer: Token | None = yield Do(
-                lambda runtime, send: self._other_than(refused, renewal, request, runtime, send)
-            )
+            newer: Token | None = yield self.replaced(renewal, request, token)
             if newer is not None:
                 yield self.sign(request, newer)
 
-    async def _valid(self, renewal: Renewal, request: HttpRequest, runtime: Runtime, send: Send) -> Token:
-        return await renewal.valid(runtime, self._fetching(runtime, send), _deadline(request, runtime))
+    def renewed(self, renewal: Renewal, request: HttpRequest) -> Do:
+        """Return the work of getting a token that is good now, in no more time than the request has."""
 
-    async def _other_than(
-        self, refused: Token, renewal: Renewal, request: HttpRequest, runtime: Runtime, send: Send
-    ) -> Token | None:
-        return await renewal.other_than(runtime, self._fetching(runtime, send), _deadline(request, runtime), refused)
+        async def work(runtime: Runtime, send: Send) -> Token:
+            return await renewal.valid(runtime, self._fetching(runtime, send), _deadline(request, runtime))
+
+        return Do(work)
+
+    def replaced(self, renewal: Renewal, request: HttpRequest, refused: Token) -> Do:
+        """Return the work of getting a token in place of a refused one; it gives `None` where that would not help."""
+
+        async def work(runtime: Runtime, send: Send) -> Token | None:
+            fetching = self._fetching(runtime, send)
+            return await renewal.other_than(runtime, fetching, _deadline(request, runtime), refused)
+
+        return Do(work)
 
     def _fetching(self, runtime: Runtime, send: Send) -> Fetch:
         return lambda old, deadline: self._fetched(runtime, send, deadline, old)

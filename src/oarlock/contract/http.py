@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar, overload
 
 from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
+
+T = TypeVar("T")
 
 
 class Headers(Mapping[str, str]):
@@ -39,6 +42,24 @@ class Headers(Mapping[str, str]):
             if key == wanted:
                 return value
         raise KeyError(name)
+
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str, /) -> str: ...
+    @overload
+    def get(self, name: str, default: T, /) -> str | T: ...
+
+    def get(self, name: str, default: Any = None, /) -> Any:
+        """Return the first value of a header, or the default."""
+        wanted = name.lower()
+        for key, value in self._items:
+            if key == wanted:
+                return value
+        return default
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict(self._items))
