@@ -32,7 +32,7 @@ class Replies:
     def choose(self, body: bytes) -> bytes | list[bytes]:
         if b'"stream":true' in body or b'"stream": true' in body:
             return self.stream
-        if self.use_tools and b'"role":"tool"' not in body and b'"role": "tool"' not in body:
+        if self.use_tools and b'"tools":' in body and b'"role":"tool"' not in body and b'"role": "tool"' not in body:
             return self.tool_call
         return self.answer
 
@@ -128,7 +128,9 @@ def replies_from(options: argparse.Namespace) -> Replies:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A very fast chat endpoint on 127.0.0.1.")
     parser.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="before each answer")
-    parser.add_argument("--mode", choices=["answer", "tool"], default="answer", help="tool: first ask for a tool")
+    parser.add_argument(
+        "--mode", choices=["answer", "tool"], default="answer", help="tool: first ask for a tool, if it has any"
+    )
     parser.add_argument("--answer", default="The answer is 42.")
     parser.add_argument("--tool", default="add", metavar="NAME")
     parser.add_argument("--arguments", default='{"a": 40, "b": 2}', metavar="JSON")
