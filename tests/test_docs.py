@@ -9,6 +9,7 @@ import importlib
 import inspect
 import io
 import os
+import pkgutil
 import re
 import runpy
 import shlex
@@ -24,6 +25,7 @@ import pytest
 from pytest_examples import CodeExample, EvalExample, find_examples
 from typer.testing import CliRunner
 
+import oarlock
 from oarlock import auth
 from oarlock.auth.configured import KINDS
 from oarlock.cli.app import app, doctor
@@ -36,10 +38,12 @@ PAGES = sorted(DOCS.rglob("*.md"))
 BLOCKS = list(find_examples(DOCS))
 EXAMPLES = [example for example in BLOCKS if example.prefix == "python"]
 FILES = [example for example in BLOCKS if example.prefix.startswith("python title=")]  # of a page's own small project
+INSIDE = {"__main__", "_lazy", "agents", "cli", "contract", "dialects", "llms", "runtime", "transport", "views"}
 PUBLIC_MODULES = [
-    "oarlock", "oarlock.auth", "oarlock.compat", "oarlock.durable", "oarlock.errors", "oarlock.events", "oarlock.mcp",
-    "oarlock.policies", "oarlock.project", "oarlock.serve", "oarlock.testing", "oarlock.testing.faults", "oarlock.tools",
-]  # fmt: skip
+    "oarlock",
+    *(f"oarlock.{name}" for _, name, _ in pkgutil.iter_modules(oarlock.__path__) if name not in INSIDE),
+    "oarlock.testing.faults",
+]
 COMMANDS = [
     (page.name, line.removeprefix("$ "))
     for page in PAGES

@@ -53,7 +53,16 @@ _RENAMED = {"stream": "streams"}  # the name is that of a method
 
 
 class Process(StrEnum):
-    """How a crew goes about its tasks."""
+    """How a crew goes about its tasks.
+
+    Attributes:
+        sequential: tasks in their order, or side by side where `async_execution` lets them.
+        hierarchical: a manager gives each task to an agent, and checks what comes back.
+
+    Example:
+        >>> Process("hierarchical") is Process.hierarchical
+        True
+    """
 
     sequential = "sequential"
     hierarchical = "hierarchical"

@@ -36,6 +36,13 @@ class TaskOutput:
         agent: the role of whoever did it.
         usage: tokens and requests of this task, delegated work included.
         skipped: the condition of a `ConditionalTask` was not met, so nobody did it.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> agent = Agent(role="Poet", goal="Rhyme", llm=ScriptedLLM(["Row, row."]))
+        >>> task = Task(description="A line", agent=agent, callback=lambda output: print(output.agent, "wrote:", output))
+        >>> _ = Crew(tasks=[task]).kickoff()
+        Poet wrote: Row, row.
     """
 
     raw: str
@@ -93,6 +100,13 @@ class CrewOutput:
         usage_metrics: tokens and requests of this run.
         usage_by_agent: the same by the agents' roles.
         run_id: of this run.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> agent = Agent(role="Poet", goal="Rhyme", llm=ScriptedLLM(["Row, row."]))
+        >>> output = Crew(tasks=[Task(description="A line", agent=agent)]).kickoff()
+        >>> str(output), [task.agent for task in output.tasks_output], output.usage_metrics.requests
+        ('Row, row.', ['Poet'], 1)
     """
 
     raw: str

@@ -37,6 +37,10 @@ class Token:
         secret: the token itself.
         expires_at: seconds since the epoch; infinite when it does not say.
         extras: what else came with it, such as a refresh token; secrets in it are `Secret`.
+
+    Example:
+        >>> Token(secret=Secret("t1cket"), expires_at=1_800_000_000.0).secret
+        Secret('…')
     """
 
     secret: Secret

@@ -105,6 +105,11 @@ class LLMError(OarlockError):
 
     Attributes:
         usage: what was spent, where an answer came and could not be used; else `None`.
+
+    Example:
+        >>> error = RateLimitError("Too many requests.", status=429, retry_after=7)
+        >>> error.status, error.retry_after, error.retryable, isinstance(error, LLMError)
+        (429, 7, True, True)
     """
 
     default_retryable: ClassVar[bool] = False

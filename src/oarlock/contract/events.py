@@ -77,6 +77,13 @@ class Event:
         task_id: of this doing of the task.
         span_id: of the piece of work that this event begins or ends, or else in which it happened; see the module's text.
         parent_id: of the piece of work around that one.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> agent = Agent(role="Poet", goal="Rhyme", llm=ScriptedLLM(["Row, row."]))
+        >>> stream = Crew(tasks=[Task(description="A line", agent=agent)]).stream()
+        >>> [type(event).__name__ for event in stream if event.agent]
+        ['TaskStarted', 'CallStarted', 'ModelDelta', 'ModelDelta', 'CallFinished', 'TaskFinished']
     """
 
     agent: str | None = field(default_factory=lambda: current_call().agent)

@@ -63,6 +63,10 @@ class ToolCall:
         id: the model's id of this call; the tool's answer carries it back.
         name: the tool's name, as the model wrote it; it may not exist.
         arguments: JSON text, as the model wrote it; it may be no JSON at all.
+
+    Example:
+        >>> ToolCall(id="1", name="add", arguments='{"a": 1}').as_message()["function"]
+        {'name': 'add', 'arguments': '{"a": 1}'}
     """
 
     id: str
@@ -118,6 +122,11 @@ class Reply:
         raw: the provider's whole answer, for what has no field here.
         cached: the answer was given before and cost nothing this time; its `usage` is zero.
         limits: what the endpoint said about its rate limits; `RateLimit` heeds it.
+
+    Example:
+        >>> reply = Reply(text="Hello.", usage=Usage(prompt_tokens=8, completion_tokens=2, requests=1), finish_reason="stop")
+        >>> str(reply), reply.usage.total_tokens
+        ('Hello.', 10)
     """
 
     text: str = ""

@@ -72,6 +72,12 @@ class Request:
         observers: policies that want to know what those inside of them do, such as wait.
         places: limits on simultaneous calls in which this request has its place already.
         charges: what budgets have charged already for this request, so that none counts it twice.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> request = Request(messages=[{"role": "user", "content": "Hi"}], max_tokens=10)
+        >>> ScriptedLLM(["Hello."]).complete(request).text
+        'Hello.'
     """
 
     messages: Sequence[Message]

@@ -96,6 +96,11 @@ class RunHandle:
     Raises:
         ConfigurationError: the address cannot be one, or there is no such file.
         RunStoreError: the database cannot be reached.
+
+    Example:
+        >>> handle = RunHandle("oars-1", database="postgresql://runs@db/runs")  # doctest: +SKIP
+        >>> handle.status, handle.result(timeout=60).raw  # doctest: +SKIP
+        ('finished', 'Oars are old.')
     """
 
     def __init__(self, run_id: str, *, database: str | Store, crew: Crew | None = None) -> None:

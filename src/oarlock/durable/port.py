@@ -11,7 +11,12 @@ __all__ = ["Engine", "Entry", "Journal", "RunInfo", "Runner", "State", "Store"]
 
 
 class State(StrEnum):
-    """Where a run stands."""
+    """Where a run stands.
+
+    Example:
+        >>> [state.value for state in State]
+        ['queued', 'running', 'finished', 'failed', 'waiting', 'cancelled']
+    """
 
     queued = "queued"
     running = "running"

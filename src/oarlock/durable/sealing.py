@@ -12,7 +12,15 @@ __all__ = ["FernetSealer", "new_key", "sealer_of"]
 
 
 def new_key() -> str:
-    """Return a new random key, as a text. Keep it apart from the database: who has both can read it."""
+    """Return a new random key, as a text. Keep it apart from the database: who has both can read it.
+
+    Raises:
+        ConfigurationError: `oarlock[sealed]` is not installed.
+
+    Example:
+        >>> len(new_key())
+        44
+    """
     key: bytes = _fernet().generate_key()
     return key.decode()
 

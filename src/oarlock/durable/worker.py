@@ -37,6 +37,9 @@ class Worker:
     Raises:
         ConfigurationError: no such number, or for SQLite another worker is there already.
         RunStoreError: the database cannot be reached.
+
+    Example:
+        >>> Worker(Registry(crew), "postgresql://runs@db/runs", concurrency=32).run()  # doctest: +SKIP
     """
 
     def __init__(self, registry: Registry, database: str, concurrency: int = 16, *, poll: float = 0.2) -> None:

@@ -127,7 +127,12 @@ class MCPServerHTTP(MCPServer):
 @checked(later={})
 @dataclass(kw_only=True, eq=False, repr=False)
 class MCPServerSSE(MCPServerHTTP):
-    """An MCP server of the older kind: events at a URL of their own, often ending in `/sse`. As `MCPServerHTTP` in all else."""
+    """An MCP server of the older kind: events at a URL of their own, often ending in `/sse`. As `MCPServerHTTP` in all else.
+
+    Example:
+        >>> MCPServerSSE(url="https://mcp.example.com/sse")
+        MCPServerSSE('https://mcp.example.com/sse')
+    """
 
     @staticmethod
     @asynccontextmanager

@@ -39,6 +39,10 @@ class Amounts:
         tokens: read and written.
         money: in the currency of the prices.
         seconds: since the first call.
+
+    Example:
+        >>> Budget(requests=10).left.requests
+        10
     """
 
     requests: int | None = None

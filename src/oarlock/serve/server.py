@@ -59,6 +59,10 @@ def serve(
 
     Raises:
         ConfigurationError: the address cannot be listened on, or everybody could reach an app without keys.
+
+    Example:
+        >>> from oarlock.serve import create_app
+        >>> serve(create_app(our_llm), port=8000)  # doctest: +SKIP
     """
     with _server(app, host, port, certificate=certificate, drain_seconds=drain_seconds, ready=ready or _nobody) as (
         server,

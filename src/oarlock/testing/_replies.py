@@ -20,6 +20,13 @@ class RecordedRequest:
         headers: names compare without case; the repr shows names only.
         body: the bytes of the body.
         json: the body parsed, or `None` where it is not JSON.
+
+    Example:
+        >>> from oarlock.testing import LoopbackEndpoint
+        >>> with LoopbackEndpoint() as endpoint:
+        ...     _ = ChatLLM("our-model", endpoint.url).call("Hi")
+        >>> endpoint.requests[0].json["messages"]
+        [{'role': 'user', 'content': 'Hi'}]
     """
 
     number: int
@@ -82,14 +89,29 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Bytes to put on the wire as they are, then close: status line, headers and all."""
+    """Bytes to put on the wire as they are, then close: status line, headers and all.
+
+    Example:
+        >>> from oarlock.testing import LoopbackEndpoint
+        >>> with LoopbackEndpoint(Raw(b"HTTP/1.1 200 OK\\r\\n\\r\\nno JSON")) as endpoint:
+        ...     ChatLLM("our-model", endpoint.url).call("Hi")
+        Traceback (most recent call last):
+        oarlock.contract.errors.ResponseFormatError: ...
+    """
 
     data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Close the connection without an answer."""
+    """Close the connection without an answer.
+
+    Example:
+        >>> from oarlock.testing import LoopbackEndpoint, VirtualRuntime
+        >>> with VirtualRuntime(), LoopbackEndpoint([Drop(), "Hello."]) as endpoint:
+        ...     print(ChatLLM("our-model", endpoint.url).call("Hi"))
+        Hello.
+    """
 
 
 @dataclass(frozen=True, slots=True)

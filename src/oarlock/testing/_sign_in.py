@@ -40,7 +40,19 @@ def require_bearer(token: str) -> SignInCheck:
 
 
 def require_header(name: str, value: str) -> SignInCheck:
-    """Return a check that wants one header with this value, such as `X-Api-Key`, and answers 401 otherwise."""
+    """Return a check that wants one header with this value, such as `X-Api-Key`, and answers 401 otherwise.
+
+    Args:
+        name: of the header; case does not count.
+        value: what it must be.
+
+    Example:
+        >>> from oarlock.auth import ApiKey
+        >>> from oarlock.testing import LoopbackEndpoint
+        >>> with LoopbackEndpoint(auth=require_header("X-Api-Key", "k")) as endpoint:
+        ...     print(ChatLLM("our-model", endpoint.url, auth=ApiKey("k", header="X-Api-Key")).call("Hi"))
+        Hello.
+    """
 
     def check(headers: Headers) -> Status | None:
         given = headers.get_all(name)

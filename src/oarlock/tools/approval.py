@@ -31,6 +31,12 @@ class ApprovalRequest:
         description: what the tool says of itself.
         agent: the role of the agent.
         task: the name of its task.
+
+    Example:
+        >>> def approve(request):
+        ...     return request.arguments["path"].startswith("/tmp/") or "Only files in /tmp."
+        >>> approve(ApprovalRequest(tool="delete", arguments={"path": "/etc"}, description="", agent="Janitor", task=None))
+        'Only files in /tmp.'
     """
 
     tool: str

@@ -26,6 +26,15 @@ class FunctionTool(BaseTool, Generic[P, R]):
 
     Attributes:
         func: the function.
+
+    Example:
+        >>> from oarlock import tool
+        >>> @tool
+        ... def add(a: int, b: int = 1) -> int:
+        ...     "Add two numbers."
+        ...     return a + b
+        >>> add(1), add.run(a=1, b=2)
+        (2, 3)
     """
 
     func: Callable[P, R]

@@ -93,6 +93,13 @@ def as_openai_client(llm: BaseLLM) -> openai.OpenAI:
 
     Raises:
         ConfigurationError: `llm` is no LLM, or openai is not installed.
+
+    Example:
+        >>> from oarlock.testing import ScriptedLLM
+        >>> client = as_openai_client(ScriptedLLM(["Hello."]))  # doctest: +SKIP
+        >>> answer = client.chat.completions.create(model="", messages=[{"role": "user", "content": "Hi"}])  # doctest: +SKIP
+        >>> answer.choices[0].message.content  # doctest: +SKIP
+        'Hello.'
     """
     checked_llm("as_openai_client", llm)
     return _adapter("openai_client", "as_openai_client", "openai").client(llm)

@@ -45,6 +45,11 @@ class Fault:
         tls: the endpoint's URL begins with `https://`.
         takes: seconds that a client must be willing to wait beyond its usual deadline.
         behave: does it, on one connection.
+
+    Example:
+        >>> from oarlock.testing import faults
+        >>> faults.get("status_503").group, faults.get("status_503").does
+        ('status', 'Answers HTTP 503, always.')
     """
 
     name: str

@@ -69,6 +69,12 @@ class FaultServer:
     """An endpoint on 127.0.0.1 that misbehaves by script; `serve` makes one.
 
     A second origin, `other_url`, answers every request well and records it: whatever a fault says, no client may go there.
+
+    Example:
+        >>> from oarlock.testing import faults
+        >>> with faults.serve(["status_503", "answer"]) as server:
+        ...     print(ChatLLM("our-model", server.url).call("Hi"), len(server.requests))
+        Hello there. 2
     """
 
     def __init__(self, script: Sequence[Fault], *, tls: bool = False, port: int = 0) -> None:
