@@ -13,7 +13,7 @@ from oarlock.agents.approval import rules_of
 from oarlock.agents.console import Listener, listener
 from oarlock.agents.definitions import tools_of
 from oarlock.agents.finish import Finish, finish_of
-from oarlock.agents.hooks import hooks_at_work
+from oarlock.agents.hooks_at_work import hooks_at_work
 from oarlock.agents.inputs import fill
 from oarlock.agents.limits import PerMinute, TimeLimit, limited
 from oarlock.agents.native import run_native

@@ -24,7 +24,7 @@ from oarlock.contract.request import Request
 from oarlock.runtime import Runtime, ThreadPool
 
 if TYPE_CHECKING:
-    from oarlock.agents.hooks import HooksAtWork
+    from oarlock.agents.hooks_at_work import HooksAtWork
     from oarlock.agents.structured import Structure
     from oarlock.agents.window import Window
     from oarlock.tools import BaseTool

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from oarlock.agents.hooks import Said
+from oarlock.agents.hooks_at_work import Said
 from oarlock.agents.outputs import CrewOutput, TaskOutput
 from oarlock.contract.errors import RunError
 from oarlock.contract.reply import Reply, ToolCall, Usage

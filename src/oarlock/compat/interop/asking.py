@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from oarlock.agents.prompts import SCHEMA
 from oarlock.contract.answers import cut_at_stop
@@ -39,18 +39,33 @@ def checked_llm(door: str, llm: object) -> BaseLLM:
     return llm
 
 
-def ask(llm: BaseLLM, request: Request) -> Reply:
+def ask(llm: BaseLLM, request: Request, each: Callable[[Delta], None] | None = None) -> Reply:
     """Return the answer, blocking.
+
+    Args:
+        llm: whom to ask.
+        request: what.
+        each: called with each piece of the answer as it comes, if that is wanted.
 
     Raises:
         OarlockError: there is none.
     """
-    return drive(_answer, llm, _inside(request))
+    if each is None:
+        return drive(_answer, llm, _inside(request))
+    with stream(llm, request) as pieces:
+        for delta in pieces:
+            each(delta)
+    return pieces.reply
 
 
-async def aask(llm: BaseLLM, request: Request) -> Reply:
+async def aask(llm: BaseLLM, request: Request, each: Callable[[Delta], None] | None = None) -> Reply:
     """Return the answer, on the running event loop; see `ask`."""
-    return await drive_async(_answer, llm, _inside(request))
+    if each is None:
+        return await drive_async(_answer, llm, _inside(request))
+    async with astream(llm, request) as pieces:
+        async for delta in pieces:
+            each(delta)
+    return pieces.reply
 
 
 def stream(llm: BaseLLM, request: Request) -> Stream[Delta, Reply]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from crewai.utilities.exceptions.context_window_exceeding_exception import LLMCo
 from pydantic import PrivateAttr
 
 from oarlock.agents.structured import Structure, structure_of
-from oarlock.compat.interop.asking import aask, ask, astream, stream
+from oarlock.compat.interop.asking import aask, ask
 from oarlock.compat.interop.errors import is_also
 from oarlock.contract.errors import ContextWindowExceededError, OarlockError, OutputError, ToolError
 from oarlock.contract.estimates import prompt_tokens
@@ -62,12 +62,7 @@ class OarlockLLM(base_llm.BaseLLM):
         """Ask the LLM, blocking: its text, its tool calls, or the object of `response_model`."""
         call = _Call(self, messages, tools, callbacks, available_functions, from_task, from_agent, response_model)
         with call.told():
-            if not self._effective_stream():
-                return call.result(ask(self._oarlock, call.request))
-            with stream(self._oarlock, call.request) as pieces:
-                for delta in pieces:
-                    call.piece(delta)
-            return call.result(pieces.reply)
+            return call.result(ask(self._oarlock, call.request, call.each))
 
     async def acall(  # noqa: PLR0917  CrewAI's signature
         self,
@@ -82,12 +77,7 @@ class OarlockLLM(base_llm.BaseLLM):
         """Ask the LLM from a coroutine; the same as `call`."""
         call = _Call(self, messages, tools, callbacks, available_functions, from_task, from_agent, response_model)
         with call.told():
-            if not self._effective_stream():
-                return call.result(await aask(self._oarlock, call.request))
-            async with astream(self._oarlock, call.request) as pieces:
-                async for delta in pieces:
-                    call.piece(delta)
-            return call.result(pieces.reply)
+            return call.result(await aask(self._oarlock, call.request, call.each))
 
     # CrewAI would wrap both into a loop of its own for rate limits; this is how it knows those that have one.
     call._crewai_rate_limit_wrapped = True  # type: ignore[attr-defined]  # noqa: SLF001
@@ -167,7 +157,12 @@ class _Call:
                 llm._emit_call_failed_event(str(error), **about)  # noqa: SLF001
                 raise
 
-    def piece(self, delta: Delta) -> None:
+    @property
+    def each(self) -> Callable[[Delta], None] | None:
+        """Whom to give the pieces of the answer; nobody, if they are not wanted."""
+        return self._piece if self.llm._effective_stream() else None  # noqa: SLF001
+
+    def _piece(self, delta: Delta) -> None:
         """Tell of a piece of the answer."""
         call = delta.tool_call
         self.llm._emit_stream_chunk_event(  # noqa: SLF001
