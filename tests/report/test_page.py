@@ -205,7 +205,7 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
     body = shown[shown.index("<body") : shown.index('<script type="application/json"')]
     assert not re.search(r"<(?:img|script)", body)
     assert body.count("&lt;img src=x onerror=alert(1)&gt;&lt;script&gt;") >= 10
-    assert "␛[31m⟨U+202E⟩" in body
+    assert "⟨U+001B⟩[31m⟨U+202E⟩" in body
     assert "It failed. " in body
     assert re.search(r'<dialog [^>]*open=""', body), "the address named a piece of work"
     assert "2 messages that an earlier call had, too" in body

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from oarlock.contract.secret import conceal, is_secret_name
 
 __all__ = ["Cleaner"]
 
+_MOST_LATEST: Final = 32  # texts whose cleaned forms are remembered
 _LONGEST_DATA: Final = 200  # characters of a `data:` address, such as that of a picture: no one reads more
 
 
@@ -25,10 +27,12 @@ class Cleaner:
 
     def __init__(self, redact: Callable[[str], str] | None) -> None:
         self._redact = redact
+        self._latest: dict[str, str] = {}
 
     def __call__(self, event: Event, made: dict[str, Any]) -> dict[str, Any]:
         """Return an event's data with its content cleaned."""
-        for name in _content_of(type(event)):
+        kind: Any = type(event)
+        for name in _content_of(kind):
             if name == "reply":
                 made[name] = self._reply(made[name])
             elif name in made:
@@ -42,7 +46,16 @@ class Cleaner:
         return made
 
     def text(self, text: str) -> str:
-        """Return a text as it may be kept."""
+        """Return a text as it may be kept. Most come twice: as a tool's result or an answer, and as a message."""
+        known = self._latest.get(text)
+        if known is not None:
+            return known
+        if len(self._latest) >= _MOST_LATEST:
+            self._latest.clear()
+        made = self._latest[text] = self._cleaned(text)
+        return made
+
+    def _cleaned(self, text: str) -> str:
         if text.startswith("data:") and len(text) > _LONGEST_DATA:
             text = f"{text[:40].partition(',')[0]},… ({len(text):,} characters)"
         text = conceal(text)
@@ -83,5 +96,6 @@ class Cleaner:
         return {**reply, "text": self.text(reply["text"]), "tool_calls": calls}
 
 
-def _content_of(kind: type[Event]) -> list[str]:
+@functools.cache
+def _content_of(kind: type[Any]) -> list[str]:
     return [one.name for one in dataclasses.fields(kind) if one.metadata.get("content")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -38,14 +39,21 @@ def to_dict(event: Event, *, content: bool = False) -> dict[str, Any]:
         >>> to_dict(event, content=True)["description"]
         'Rhyme on boats'
     """
-    made: dict[str, Any] = {"event": type(event).__name__}
-    for one in dataclasses.fields(event):
-        value = getattr(event, one.name)
+    kind: Any = type(event)
+    made: dict[str, Any] = {"event": kind.__name__}
+    for name, is_content in _fields_of(kind):
+        value = getattr(event, name)
         if isinstance(value, Reply):
-            made[one.name] = _reply(value, content=content)
-        elif value is not None and (content or not one.metadata.get("content")):
-            made[one.name] = plain(value)
+            made[name] = _reply(value, content=content)
+        elif value is not None and (content or not is_content):
+            made[name] = plain(value)
     return made
+
+
+@functools.cache
+def _fields_of(kind: type[Any]) -> list[tuple[str, bool]]:
+    """Return the names of an event's fields, and which are content: asked for at every event, the same for a class."""
+    return [(one.name, bool(one.metadata.get("content"))) for one in dataclasses.fields(kind)]
 
 
 def _reply(reply: Reply, *, content: bool) -> dict[str, Any]:
@@ -64,7 +72,8 @@ def _reply(reply: Reply, *, content: bool) -> dict[str, Any]:
 def plain(value: Any, depth: int = 0) -> Any:
     """Return what JSON has in the place of a value: texts, numbers, lists and dictionaries, and what is neither as a text."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
+        # Half of a surrogate pair is no text.
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

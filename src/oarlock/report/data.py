@@ -95,7 +95,7 @@ def piece_data(piece: Piece, places: Mapping[str, int], start: float) -> dict[st
         "a": _short(piece.agent, 200),
         "b": _round(piece.began - start),
         "d": _round(piece.seconds or 0.0),
-        "e": str(problem) if problem is not None else None,
+        "e": _error_of(piece),
         "own": True if problem is not None and piece.problem_of_its_own is not None else None,
         "w": [_wait(wait, start) for wait in piece.waits],
         "t": [usage.prompt_tokens, usage.completion_tokens, usage.cached_prompt_tokens, int(usage.estimated)]
@@ -110,6 +110,13 @@ def piece_data(piece: Piece, places: Mapping[str, int], start: float) -> dict[st
         "x": [_note(note, start) for note in piece.notes],
     }
     return {name: value for name, value in made.items() if value is not None and value != []}
+
+
+def _error_of(piece: Piece) -> str | None:
+    if piece.problem is not None:
+        return str(piece.problem)
+    failed = piece.kind is Kind.tool and piece.state is State.failed
+    return _short(piece.answer, 300) or None if failed else None
 
 
 def cause_of(wait: Wait) -> str:

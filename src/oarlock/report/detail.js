@@ -68,7 +68,7 @@ function waitsOf(piece) {
   const rows = piece.w.map(([cause, from, seconds, why]) => [
     [make("span", { class: `key ${causeClass(cause)}` }), causeWords(cause)], time(from), time(seconds), why || "",
   ]);
-  return [make("h3", {}, "Waits"), make("div", { class: "wide" }, table([["For", ""], ["From", "number"], ["Took", "number"], ["Because of", ""]], rows))];
+  return [make("h3", {}, "Waits"), scrolling(make("div", { class: "wide" }, table([["For", ""], ["From", "number"], ["Took", "number"], ["Because of", ""]], rows)), "Waits")];
 }
 
 function notesOf(piece) {
@@ -100,9 +100,9 @@ function message(one) {
 }
 
 function block(text, title) {
-  const shown = make("pre", { tabindex: "0", dir: "auto", role: "group", "aria-label": title }, text.slice(0, LONG));
+  const shown = scrolling(make("pre", { dir: "auto" }, text.slice(0, LONG)), title);
   if (text.length <= LONG) return shown;
-  const all = make("button", { type: "button", onclick: () => (shown.replaceChildren(visible(text)), all.remove(), shown.focus()) }, `Show all ${count(text.length)} characters`);
+  const all = make("button", { type: "button", onclick: () => (shown.replaceChildren(visible(text)), all.remove(), (shown.tabIndex = 0), shown.focus()) }, `Show all ${count(text.length)} characters`);
   return make("div", {}, shown, all);
 }
 
@@ -117,7 +117,11 @@ byId("detail").addEventListener("click", (event) => {
   if (event.target === byId("detail")) byId("detail").close(); // beside it
 });
 
-byId("detail").addEventListener("close", () => history.replaceState(null, "", location.pathname));
+byId("detail").addEventListener("close", () => {
+  history.replaceState(null, "", location.pathname);
+  const row = byId("rows").querySelector(`[data-open="${shownDetail.piece.i}"]`); // may be another than it was opened from
+  if (row) row.focus();
+});
 
 showChoice();
 if (DATA.runs.length) {

@@ -33,8 +33,7 @@ const state = { run: null, open: new Set(), more: new Map(), from: 0, to: 1, mat
 /** A text as it can be seen: control characters and marks that turn the direction of writing by their names. */
 function visible(text) {
   return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, (mark) => {
-    const code = mark.codePointAt(0);
-    return code < 32 ? String.fromCodePoint(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+    return `⟨U+${mark.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`;
   });
 }
 
@@ -153,8 +152,27 @@ function table(heads, rows) {
   return make("table", {}, make("thead", {}, head), make("tbody", {}, body));
 }
 
-function fill(id, content) {
-  byId(id).querySelector("div").replaceChildren(content);
+function fill(id, ...content) {
+  const box = byId(id).querySelector("div");
+  box.replaceChildren(...content);
+  if (box.className === "wide") scrolling(box, byId(`${id}-title`).textContent);
+}
+
+/** Lets the keyboard reach what has to be scrolled, and only that. */
+const scrolls = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const needed = target.scrollWidth > target.clientWidth + 1 || target.scrollHeight > target.clientHeight + 1;
+    if (needed) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+
+/** A box whose content may be larger than it is, named for those who do not see it. */
+function scrolling(element, name) {
+  element.setAttribute("role", "group");
+  element.setAttribute("aria-label", name);
+  scrolls.observe(element);
+  return element;
 }
 
 const nothing = (words) => make("p", { class: "none" }, words);
@@ -188,16 +206,16 @@ function showProblems() {
   const link = (piece) => make("button", { type: "button", class: "open", onclick: () => showDetail(piece, found) }, nameOf(piece));
   const rows = found.slice(0, PAGE).map((piece) => [
     [link(piece), make("span", { class: "says" }, `${KINDS[piece.k]} · ${time(piece.b)} after the beginning`)],
-    piece.e || "Its result is an error: see there.",
+    piece.e || "Its result is an error.",
   ]);
   const more = found.length > PAGE ? nothing(`${count(found.length - PAGE)} more: choose “what failed” in the timeline.`) : null;
   const shown = rows.length ? table([["Where", ""], ["What", ""]], rows) : nothing("There were none.");
-  byId("problems").querySelector("div").replaceChildren(shown, ...(more ? [more] : []));
+  fill("problems", shown, ...(more ? [more] : []));
 }
 
 function showOutcome(run) {
   byId("outcome").hidden = !run.answer;
-  fill("outcome", make("pre", { tabindex: "0", dir: "auto", role: "group", "aria-labelledby": "outcome-title" }, run.answer));
+  fill("outcome", scrolling(make("pre", { dir: "auto" }, run.answer), "The answer of the run"));
 }
 
 // Beginning.

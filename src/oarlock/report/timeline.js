@@ -38,6 +38,27 @@ function mergedSpans(piece, cells) {
   return spans;
 }
 
+/** Many spans as one picture: their colours as a gradient with hard edges, and stripes over those that are waits. */
+function painted(spans) {
+  const share = (when) => `${((100 * (when - state.from)) / (state.to - state.from)).toFixed(2)}%`;
+  const gradient = (colour) => {
+    let done = "0%";
+    const stops = spans.map(([from, to, kind]) => {
+      const stop = `transparent ${done} ${share(from)}, ${colour(kind)} ${share(from)} ${share(to)}`;
+      done = share(to);
+      return stop;
+    });
+    return `linear-gradient(to right, ${[...stops, `transparent ${done} 100%`].join(", ")})`;
+  };
+  const isWait = (kind) => kind.startsWith("wait ");
+  const colours = make("div", { class: "painted" });
+  colours.style.backgroundImage = gradient((kind) => `var(--${kind.replace("wait ", "")})`);
+  if (!spans.some((span) => isWait(span[2]))) return [colours];
+  const stripes = make("div", { class: "painted stripes" });
+  stripes.style.maskImage = gradient((kind) => (isWait(kind) ? "#000" : "transparent"));
+  return [colours, stripes];
+}
+
 function place(element, from, to) {
   const all = state.to - state.from;
   element.style.left = `${(100 * (from - state.from)) / all}%`;
@@ -51,8 +72,8 @@ function laneOf(piece) {
   const lane = make("div", { class: "lane", "aria-hidden": "true" });
   const whole = [piece.b, piece.b + piece.d];
   if (piece.in.length && inView(whole)) lane.append(place(make("div", { class: "whole" }), ...whole));
-  for (const span of piece.in.length ? mergedSpans(piece, 300) : spansOf(piece))
-    if (inView(span)) lane.append(place(make("div", { class: span[2] }), span[0], span[1]));
+  if (piece.in.length) lane.append(...painted(mergedSpans(piece, 300)));
+  else for (const span of spansOf(piece)) if (inView(span)) lane.append(place(make("div", { class: span[2] }), span[0], span[1]));
   for (const [words, when] of piece.x) {
     if (!words.startsWith("Signed in") || !inView([when, when])) continue;
     lane.append(place(make("div", { class: "sign" }), when, when));
@@ -84,7 +105,8 @@ function paged(pieces, key) {
 
 function showRows(focus) {
   const marks = ticks();
-  byId("axis").replaceChildren(make("b", { class: "unseen" }, "When"), ...marks.map((when) => placed(make("span", {}, round(when)), when)));
+  const scale = make("div", { class: "scale" }, marks.map((when) => placed(make("span", {}, round(when)), when)));
+  byId("axis").replaceChildren(make("b", { class: "unseen" }, "When"), scale);
   const rows = shownRows();
   const shown = rows.filter((row) => row.piece).map((row) => row.piece);
   const body = byId("rows").tBodies[0];
@@ -125,7 +147,8 @@ function rowOf({ piece, depth, flat }, shown, marks) {
   const opener = make("button", { type: "button", class: "open", "data-open": piece.i, onclick: () => showDetail(piece, shown) }, name);
   const what = make("div", { class: "what" }, toggle, make("div", {}, opener, make("span", { class: "says" }, ...saying(piece, depth))));
   what.style.paddingLeft = `${depth * 1.1}rem`;
-  const where = make("td", { class: "track" }, marks.map((when) => placed(make("div", { class: "grid" }), when)), laneOf(piece), make("span", { class: "unseen" }, spoken(piece)));
+  const scale = make("div", { class: "scale", "aria-hidden": "true" }, marks.map((when) => placed(make("div", { class: "grid" }), when)));
+  const where = make("td", { class: "track" }, scale, laneOf(piece), make("span", { class: "unseen" }, spoken(piece)));
   const tokens = state.tokens.get(piece);
   return make(
     "tr", { class: `is-${piece.k}` },
