@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from durable_helpers import new_sqlite
+from postgres_helpers import PostgresServer
 
 from oarlock import Crew, CrewOutput
 from oarlock.durable.here import HERE
@@ -15,6 +16,15 @@ def engine_off_afterwards() -> Iterator[None]:
     """Stop the engine before another module's tests: its threads roll dice, which hypothesis takes for theirs."""
     yield
     HERE.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server of PostgreSQL for all tests of this process: each makes databases of its own there."""
+    server = PostgresServer()
+    yield server
+    HERE.close()
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
@@ -18,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spawning import FOLDER, Forked
+
 from oarlock.durable import RunHandle, State
 from oarlock.durable.stores import open_store
 
-FOLDER = Path(__file__).parent
 
-
-class WorkerProcess:
-    """`oarlock worker worker_crews:registry` in a process of its own; returns when it serves.
+class WorkerProcess(Forked):
+    """`oarlock worker worker_crews:registry` in a process of its own; is there when it serves.
 
     Args:
         database: the runs.
@@ -34,22 +33,17 @@ class WorkerProcess:
     """
 
     def __init__(self, database: str, journal: Path, delay: float = 0.0) -> None:
-        path = os.pathsep.join([str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "oarlock", "worker", "worker_crews:registry", "-d", database, "--grace", "20"],
-            env={**os.environ, "JOURNAL": str(journal), "DELAY": str(delay), "PYTHONPATH": path},
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=FOLDER,
-        )
-        assert self.process.stderr is not None
-        self.first_line = self.process.stderr.readline()
+        super().__init__(serve, database, str(journal), str(delay))
+        self.first_line = self.line()
 
-    def end(self, number: int) -> str:
-        """Send a signal, and return what the process said last."""
-        self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=60)
-        return said
+
+def serve(database: str, journal: str, delay: str) -> None:
+    """Be a worker."""
+    os.environ |= {"JOURNAL": journal, "DELAY": delay}
+    sys.path.insert(0, str(FOLDER))
+    from oarlock.cli.app import app
+
+    app(["worker", "worker_crews:registry", "-d", database, "--grace", "20"])
 
 
 def noted(journal: Path) -> list[dict[str, Any]]:
@@ -154,7 +148,9 @@ def crash(
         alive[victim] = WorkerProcess(database, journal, delay)
     _finish(report, handles)
     for worker in alive:
-        worker.end(signal.SIGTERM)
+        said = worker.end(signal.SIGTERM)
+        if worker.code != 0 or "Stopped." not in said:
+            report.wrong.append(f"A worker did not end well: {worker.code} {said}")
     _count(report, handles, noted(journal))
     store.close()
     return report

@@ -125,6 +125,11 @@ class PostgresServer:
         with self._connected(address.rpartition("/")[2]) as connection:
             connection.execute(text)
 
+    def written(self) -> bytes:
+        """Return all that it has written to its disk: tables, indexes, its log of transactions."""
+        self.execute(self.url("postgres"), "checkpoint")
+        return b"".join(file.read_bytes() for file in (self._folder / "data").rglob("*") if file.is_file())
+
     def stop(self) -> None:
         """Stop it at once, as when the machine fails."""
         if self._process is not None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
+import subprocess
+import sys
+import threading
 
 import pytest
-from crash_driver import WorkerProcess, crash
+import worker_crews
+from crash_driver import crash
 from durable_helpers import new_sqlite
-from postgres_helpers import PostgresServer, needs_postgres
+from postgres_helpers import needs_postgres
+from spawning import FOLDER
+from typer.testing import CliRunner
 
+from oarlock.cli.app import app
+from oarlock.durable import Worker
 from oarlock.durable.here import HERE
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    server.close()
 
 
 @pytest.mark.timeout(240)
@@ -31,22 +31,46 @@ def test_nothing_is_lost_and_nothing_recorded_is_paid_again(request, kind, tmp_p
         database, workers = request.getfixturevalue("postgres").database(), 2
     else:
         database, workers = new_sqlite(tmp_path), 1
-    report = crash(database, tmp_path, kills=workers, workers=workers, at_once=3, delay=0.1)
+    report = crash(database, tmp_path, kills=1, workers=workers, at_once=3, delay=0.1)
     assert report.is_good, dataclasses.asdict(report)
     assert report.runs >= 3
     assert report.calls - report.repeated == report.keys * 2  # two model calls for each payment
     assert report.skipped >= report.keys - report.marks  # and those that had left their mark when they were cut off
 
 
-def test_a_second_worker_of_an_sqlite_database_is_refused(tmp_path: Path):
+def test_a_second_worker_of_an_sqlite_database_is_refused(tmp_path):
+    """As a real command, in a process of its own: here it is the one that ends early."""
+    HERE.close()
     database = new_sqlite(tmp_path)
-    first = WorkerProcess(database, tmp_path / "journal")
-    assert "serves line, aside" in first.first_line
-    second = WorkerProcess(database, tmp_path / "journal")
-    assert "SQLite is for one" in second.first_line
-    assert second.process.wait(60) == 1
-    second.end(signal.SIGTERM)
-    said = first.end(signal.SIGTERM)
-    assert "Draining: 0 runs" in said
-    assert "Stopped." in said
-    assert first.process.returncode == 0
+    first = Worker(worker_crews.registry, database)
+    command = [sys.executable, "-m", "oarlock", "worker", "worker_crews:registry", "-d", database]
+    second = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, timeout=60, check=False)
+    assert "SQLite is for one" in second.stderr
+    assert second.returncode == 1
+    assert first.drain(0) == []
+
+
+def test_a_worker_serves_until_it_is_told_to_stop(tmp_path, monkeypatch):
+    """By SIGTERM, in this process, so that one sees what it does."""
+    HERE.close()
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setattr(worker_crews, "JOURNAL", str(tmp_path / "journal"))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    database = new_sqlite(tmp_path)
+    results: list[str] = []
+
+    def submit() -> None:
+        results.append(str(worker_crews.line.submit(database=database, run_id="r").result(60)))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    try:
+        outcome = CliRunner().invoke(app, ["worker", "worker_crews:registry", "-d", database, "--poll", "0.05"])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        thread.join()
+    assert results == ["2 paid 2"]
+    assert outcome.exit_code == 0
+    assert [line.partition(" ")[0] for line in outcome.output.splitlines()] == ["Worker", "Draining:", "Stopped."]

@@ -5,52 +5,47 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import subprocess
-import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from durable_helpers import CountingLLM, in_line, new_sqlite
+from spawning import Forked
 
 from oarlock import BaseLLM, current_call
 from oarlock.contract.errors import RunCancelledError, RunError
 from oarlock.durable import RunHandle, State
 from oarlock.durable.here import HERE
 
-FOLDER = Path(__file__).parent
 
-PROGRAM = """
-import sys, time
-from durable_helpers import CountingLLM, in_line
-def answer(request, before):
-    print("asked", before, flush=True)
-    if before == 1:
-        time.sleep(float(sys.argv[2]))
-    return f"answer {before}"
-in_line(CountingLLM(answer), 4).kickoff(durable=sys.argv[1], run_id="r")
-"""
+def slow_run(database: str, seconds: float) -> None:
+    """Run a crew whose second step takes so many seconds."""
+
+    def answer(request: Any, before: int) -> str:
+        print("asked", before, flush=True)
+        if before == 1:
+            time.sleep(seconds)
+        return f"answer {before}"
+
+    in_line(CountingLLM(answer), 4).kickoff(durable=database, run_id="r")
 
 
-def at_its_second_step(database: str, seconds: float) -> subprocess.Popen[str]:
+def at_its_second_step(database: str, seconds: float) -> Forked:
     """Return a process whose run is at its second step, which takes so many seconds."""
-    command = [sys.executable, "-c", PROGRAM, database, str(seconds)]
-    process = subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert [process.stdout.readline() for _ in range(2)] == ["asked 0\n", "asked 1\n"]
+    process = Forked(slow_run, database, seconds)
+    assert [process.line() for _ in range(2)] == ["asked 0\n", "asked 1\n"]
     return process
 
 
 def test_ctrl_c_ends_a_run_with_the_step_that_it_is_at(tmp_path):
     HERE.close()
     database = new_sqlite(tmp_path)
-    process = at_its_second_step(database, 1)
-    process.send_signal(signal.SIGINT)
-    rest, problem = process.communicate(timeout=60)
-    assert "KeyboardInterrupt" in problem
-    assert rest == ""
+    process = at_its_second_step(database, 0.5)
+    said = process.end(signal.SIGINT)
+    assert "KeyboardInterrupt" in said
+    assert "asked" not in said
     llm = CountingLLM(lambda request, before: f"new answer {before}")
     result = in_line(llm, 4).kickoff(durable=database, run_id="r")
     assert [output.raw for output in result.tasks_output] == ["answer 0", "answer 1", "new answer 0", "new answer 1"]
@@ -65,8 +60,7 @@ def test_who_waits_for_a_run_whose_process_ends_goes_on_with_it(tmp_path):
     with ThreadPoolExecutor() as pool:
         result = pool.submit(in_line(llm, 4).kickoff, durable=database, run_id="r")
         assert not result.done()
-        process.kill()
-        process.communicate()
+        process.end(signal.SIGKILL)
         assert [output.raw for output in result.result(60).tasks_output][:2] == ["answer 0", "new answer 0"]
     assert llm.keys == ["r:2:1", "r:3:1", "r:4:1"]
     HERE.close()

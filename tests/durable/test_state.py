@@ -6,7 +6,6 @@ import contextlib
 import copy
 import json
 import sqlite3
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from oarlock import Agent, ChatLLM, Crew, CrewOutput, Reply, Task, TaskOutput, Usage, tool
-from oarlock.auth import BearerToken
+from oarlock import Agent, Crew, CrewOutput, Reply, Task, TaskOutput, Usage, tool
 from oarlock.contract.errors import AuthenticationError, GuardrailError, OarlockError, RunError
 from oarlock.durable.codec import from_json, to_json
 from oarlock.durable.dbos_serializer import JsonSerializer
@@ -24,11 +22,7 @@ from oarlock.durable.failures import error_from_json, error_to_json
 from oarlock.durable.log import RunLog
 from oarlock.durable.port import Entry
 from oarlock.durable.spec import Spec
-from oarlock.testing import LoopbackEndpoint
-from oarlock.testing.endpoint import ToolCalls
 from oarlock.tools import ToolAnswer
-
-CANARY = "sk-canary-Q7rT2mXw9LpZ4nVb8Kd"
 
 
 def rows(database: str) -> dict[str, list[tuple[Any, ...]]]:
@@ -44,34 +38,9 @@ def steps(database: str, run_id: str) -> list[str]:
     return [str(row) for row in rows(database)["operation_outputs"] if row[0] == run_id]
 
 
-def test_no_secret_is_in_the_database(database, run_id):
-    """Not of the sign-in, not of the endpoint's errors, not of the user, not of a tool's failure."""
-
-    @tool(idempotent=True)
-    def look() -> str:
-        """Look."""
-        raise ValueError(f"refused, api_key={CANARY}")
-
-    with LoopbackEndpoint([ToolCalls([("look", {})]), "seen"]) as endpoint:
-        llm = ChatLLM("m", endpoint.url, auth=BearerToken(CANARY))
-        agent = Agent(role="Cox", goal="Look", backstory="", llm=llm, tools=[look])
-        crew = Crew(agents=[agent], tasks=[Task(description="Look", agent=agent)])
-        crew.kickoff(durable=database, run_id=run_id, user={"token": CANARY})
-
-    def refused(request: Any, before: int) -> Any:
-        raise AuthenticationError(f"Incorrect API key provided: {CANARY}", status=401, request_id=CANARY)
-
-    with pytest.raises(AuthenticationError):
-        in_line(CountingLLM(refused), 1).kickoff(durable=database, run_id=f"{run_id}-2")
-    assert len(steps(database, run_id)) == 3
-    assert "AuthenticationError" in "".join(steps(database, f"{run_id}-2"))
-    folder = Path(database.removeprefix("sqlite:///")).parent
-    assert [file.name for file in folder.iterdir() if CANARY.encode() in file.read_bytes()] == []
-
-
 def test_each_message_is_kept_once(database, run_id):
     """What is kept grows with the conversation, not with its square."""
-    said = [f"This is message number {number:04d}, {'x' * 200}" for number in range(200)]
+    said = [f"This is message number {number:04d}, {'x' * 200}" for number in range(80)]
 
     @tool(idempotent=True, in_place=True)
     def note(text: str) -> str:
@@ -79,14 +48,14 @@ def test_each_message_is_kept_once(database, run_id):
         return "noted"
 
     def answer(request: Any, before: int) -> Any:
-        return calls(("note", json.dumps({"text": said[before]}))) if before < 199 else said[before]
+        return calls(("note", json.dumps({"text": said[before]}))) if before < 79 else said[before]
 
-    agent = Agent(role="Cox", goal="Talk", backstory="", llm=CountingLLM(answer), tools=[note], max_iter=250)
+    agent = Agent(role="Cox", goal="Talk", backstory="", llm=CountingLLM(answer), tools=[note], max_iter=100)
     Crew(agents=[agent], tasks=[Task(description="Talk", agent=agent)]).kickoff(durable=database, run_id=run_id)
     kept = steps(database, run_id)
-    assert len(kept) == 399
+    assert len(kept) == 159
     assert all(sum(text in step for step in kept) == 1 for text in said)
-    assert sum(map(len, kept)) < 400 * 700
+    assert sum(map(len, kept)) < 160 * 700
 
 
 def test_nothing_is_pickled(database, run_id):
@@ -193,7 +162,7 @@ def mutate(value: Any, data: st.DataObject) -> Any:
     return data.draw(odd)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_changed_state_gives_only_our_errors(engine_off, data):
     value = mutate(data.draw(st.sampled_from(WHOLE)), data)

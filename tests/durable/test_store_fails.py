@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import json
+import resource
 import sqlite3
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from durable_helpers import CountingLLM, Crash, in_line, new_sqlite
-from postgres_helpers import PostgresServer, needs_postgres
+from postgres_helpers import needs_postgres
+from spawning import Forked
 
 from oarlock.contract.errors import RunError, RunStoreError
 from oarlock.durable.here import HERE
 from oarlock.durable.stores import open_store
-
-FOLDER = Path(__file__).parent
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    HERE.close()
-    server.close()
 
 
 @needs_postgres
@@ -69,46 +58,37 @@ def test_a_server_that_is_not_there(postgres):
         open_store(postgres.url("nothing_there"))
 
 
-PROGRAM = """
-import json, resource, sys
-from pathlib import Path
-from durable_helpers import CountingLLM, in_line
-from oarlock.errors import RunStoreError
-database, limit, calls = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-def answer(request, before):
-    if before == 2 and limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (Path(database[10:]).stat().st_size, resource.RLIM_INFINITY))
+def answer_of_some_size(_request: Any, before: int) -> str:
     return f"answer {before} " + "x" * 50_000
-llm = CountingLLM(answer)
-try:
-    outcome = [output.raw[:8] for output in in_line(llm, 6).kickoff(durable=database, run_id="r").tasks_output]
-except RunStoreError as error:
-    outcome = str(error)
-print(json.dumps([outcome, llm.keys]))
-"""
+
+
+def run_on_a_full_disk(database: str) -> None:
+    """Run a crew with room for two answers, and say what came of it, and what was asked."""
+
+    def answer(request: Any, before: int) -> str:
+        if before == 2:
+            size = Path(database.removeprefix("sqlite:///")).stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        return answer_of_some_size(request, before)
+
+    llm = CountingLLM(answer)
+    with pytest.raises(RunStoreError) as failure:
+        in_line(llm, 6).kickoff(durable=database, run_id="r")
+    print(json.dumps([str(failure.value), llm.keys]))
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(tmp_path):
+    HERE.close()
     database = new_sqlite(tmp_path)
-    answers = []
-    for limited in ("1", "0"):
-        shown = subprocess.run(
-            [sys.executable, "-c", PROGRAM, database, limited, "calls"],
-            check=False,
-            cwd=FOLDER,
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        assert shown.stdout, shown.stderr
-        answers.append(json.loads(shown.stdout))
-    (problem, first), (outcome, second) = answers
+    problem, first = json.loads(Forked(run_on_a_full_disk, database).rest().splitlines()[-1])
     assert problem.startswith(f"The database of runs, {database}, failed: ")
-    assert len(outcome) == 6
-    kept = [key for key in first if key not in second]
+    llm = CountingLLM(answer_of_some_size)
+    assert len(in_line(llm, 6).kickoff(durable=database, run_id="r").tasks_output) == 6
+    kept = [key for key in first if key not in llm.keys]
     assert len(kept) >= 2
     assert len(first) - len(kept) <= 1  # the answer that found no room
-    assert sorted({*kept, *second}) == [f"r:{number}:1" for number in range(1, 7)]
+    assert sorted({*kept, *llm.keys}) == [f"r:{number}:1" for number in range(1, 7)]
+    HERE.close()
 
 
 def test_a_run_of_another_version_is_left_alone(database, run_id):

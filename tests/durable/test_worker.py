@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from durable_helpers import CountingLLM, Crash, in_line, new_sqlite, until
-from postgres_helpers import PostgresServer, needs_postgres
+from postgres_helpers import needs_postgres
 from typer.testing import CliRunner
 
 from oarlock import Agent, ConfigurationError, Crew, Task
@@ -22,14 +22,6 @@ from oarlock.durable import Registry, RunHandle, State, Worker
 from oarlock.durable.here import HERE
 
 Serve = Callable[..., Worker]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    server = PostgresServer()
-    yield server
-    HERE.close()
-    server.close()
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=needs_postgres)])
@@ -48,7 +40,7 @@ def serve(database_of_workers) -> Iterator[Serve]:
     ends: list[Callable[[], None]] = []
 
     def start(*crews: Crew, concurrency: int = 4) -> Worker:
-        worker = Worker(Registry(*crews), database_of_workers, concurrency)
+        worker = Worker(Registry(*crews), database_of_workers, concurrency, poll=0.05)
         stopped = threading.Event()
         thread = threading.Thread(target=worker.serve, args=(stopped,))
         thread.start()
@@ -56,7 +48,7 @@ def serve(database_of_workers) -> Iterator[Serve]:
         def end() -> None:
             stopped.set()
             thread.join(30)
-            worker.drain(1)
+            worker.drain(0)
 
         ends.append(end)
         return worker
