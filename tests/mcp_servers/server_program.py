@@ -7,6 +7,7 @@ import sys
 import time
 
 from mcp.server import MCPServer
+from mcp.types import ToolAnnotations
 
 server = MCPServer("shop")
 
@@ -23,7 +24,7 @@ def fail(why: str) -> str:
     raise ValueError(why)
 
 
-@server.tool()
+@server.tool(annotations=ToolAnnotations(read_only_hint=True))
 def variable(name: str) -> str:
     """Return a variable of the environment."""
     return os.environ.get(name, "(none)")
@@ -35,14 +36,14 @@ def process() -> int:
     return os.getpid()
 
 
-@server.tool()
+@server.tool(annotations=ToolAnnotations(read_only_hint=False, idempotent_hint=True))
 def sleep(seconds: float) -> str:
     """Sleep."""
     time.sleep(seconds)
     return "slept"
 
 
-@server.tool()
+@server.tool(annotations=ToolAnnotations(destructive_hint=True))
 def leave() -> str:
     """End this process."""
     print("the server was told to go", file=sys.stderr, flush=True)

@@ -157,6 +157,13 @@ def test_tools_are_chosen() -> None:
         pass
 
 
+def test_what_may_be_run_again_after_a_crash_is_what_the_server_says() -> None:
+    with MCPServerStdio(command=[sys.executable, PROGRAM]) as server:
+        policies = {tool.remote_name: tool.resume_policy for tool in server.tools}
+        assert {name for name, policy in policies.items() if policy == "retry"} == {"variable", "sleep"}
+        assert set(policies.values()) == {"retry", "fail"}
+
+
 def test_dangerous_tools_are_asked_about(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with MCPServerStdio(command=[sys.executable, PROGRAM], dangerous=["add"]) as server:
         asked: list[Any] = []

@@ -371,7 +371,10 @@ class Crew:
 
     def _refuse_streams(self) -> None:
         if self.streams:
-            raise ConfigurationError("Crew(stream=True) cannot be a durable run: read it without durable= and run_id=.")
+            raise ConfigurationError(
+                "Crew(stream=True) cannot be a durable run: read it without durable= and run_id=; or leave stream=True out, and "
+                "read the run with on_event=, or from anywhere with oarlock.durable.RunHandle(run_id, database=...).events()."
+            )
 
     def run(
         self,

@@ -297,7 +297,14 @@ class MCPServer:
         dangerous = self.dangerous if isinstance(self.dangerous, bool) else tool.name in self.dangerous
         try:
             arguments = JsonArguments(tool.input_schema)
-            return MCPTool(self, tool.name, tool.description or "", arguments, dangerous=dangerous)
+            return MCPTool(
+                self,
+                tool.name,
+                tool.description or "",
+                arguments,
+                dangerous=dangerous,
+                idempotent=_may_be_repeated(tool),
+            )
         except ToolError as error:
             _log.warning("MCP server %r: %r is not offered: %s", self.title, scrub(tool.name, 64), error)
             return None
@@ -314,6 +321,12 @@ class MCPServer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._renew()
+
+
+def _may_be_repeated(tool: Tool) -> bool:
+    """Return whether the server says that twice is as good as once: for a durable run that was cut off in the middle of it."""
+    said = tool.annotations
+    return said is not None and (said.read_only_hint is True or said.idempotent_hint is True)
 
 
 def _names(who: str, setting: str, given: Any) -> frozenset[str]:

@@ -29,13 +29,21 @@ class MCPTool(BaseTool):
     remote_name: str
 
     def __init__(
-        self, server: MCPServer, remote_name: str, description: str, arguments: JsonArguments, *, dangerous: bool
+        self,
+        server: MCPServer,
+        remote_name: str,
+        description: str,
+        arguments: JsonArguments,
+        *,
+        dangerous: bool,
+        idempotent: bool = False,
     ) -> None:
         self.server = server
         self.remote_name = remote_name
         self.name = f"{server.prefix}_{remote_name}" if server.prefix else remote_name
         self.description = description.strip()[:_MOST_DESCRIPTION] or f"The tool {remote_name!r}."
         self.dangerous = dangerous
+        self.idempotent = idempotent
         self._takes = arguments
 
     def _read_arguments(self) -> JsonArguments:
@@ -63,9 +71,7 @@ class MCPTool(BaseTool):
 
     def is_like(self, other: MCPTool) -> bool:
         """Return whether it is described in the same words."""
-        return (self.name, self.description, self.dangerous, self._takes.parameters) == (
-            other.name,
-            other.description,
-            other.dangerous,
-            other.arguments.parameters,
-        )
+        return self._described() == other._described()
+
+    def _described(self) -> tuple[Any, ...]:
+        return self.name, self.description, self.dangerous, self.idempotent, self._takes.parameters
