@@ -172,6 +172,25 @@ async def test_a_run_that_is_cancelled_leaves_nothing_open(seen: Seen):
     assert all(span.status.status_code is StatusCode.UNSET for span in seen.spans)
 
 
+async def test_an_agent_alone_that_is_cancelled_leaves_nothing_open(seen: Seen):
+    hanging = asyncio.Event()
+
+    class Hanging(BaseLLM):
+        async def acall(self, messages):
+            hanging.set()
+            await asyncio.Event().wait()
+
+    seen.instrument()
+    agent = Agent(role="Cox", goal="g", backstory="", llm=Hanging(model="m"))
+    running = asyncio.ensure_future(agent.aexecute_task(Task(description="x", expected_output="y")))
+    await hanging.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert seen.tree() == ["invoke_agent Cox", "  chat m"]
+    assert all(span.attributes["oarlock.abandoned"] for span in seen.spans)
+
+
 def test_an_agent_alone_has_a_tree_too(seen: Seen):
     seen.instrument()
     agent = Agent(role="Cox", goal="g", backstory="", llm=ScriptedLLM(["done"], model="m"))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,7 +18,9 @@ from telemetry_helpers import ADD, ANSWER, crew_of
 from oarlock import Agent, ChatLLM, ConfigurationError, Crew, Task, ToolCall
 from oarlock.auth import BearerToken
 from oarlock.contract.errors import AuthenticationError, ServerError
+from oarlock.contract.secret import Secret
 from oarlock.policies import Cache, CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
+from oarlock.serve import ApiKey, create_app, serving
 from oarlock.telemetry import Prometheus, instrument, uninstrument
 from oarlock.testing import LoopbackEndpoint, ScriptedLLM, VirtualRuntime
 
@@ -222,3 +225,24 @@ def test_the_dashboard_is_one_that_grafana_takes():
         if panel["type"] != "row":
             assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
             assert all(target["refId"] and target["datasource"] == panel["datasource"] for target in panel["targets"])
+
+
+@pytest.mark.parametrize("key", [None, "a-key-of-at-least-16-characters"])
+def test_a_server_shows_the_figures_to_those_with_its_keys(scraped: Scraped, key):
+    keys = [] if key is None else [ApiKey("prometheus", Secret(key))]
+    app = create_app({"mine": ScriptedLLM(["Hello"], model="m")}, keys=keys, metrics=scraped.prometheus)
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    with serving(app) as url, httpx2.Client(base_url=url) as client:
+        body = {"model": "mine", "messages": [{"role": "user", "content": "Hi"}]}
+        assert client.post("/v1/chat/completions", json=body, headers=headers).status_code == 200
+        shown = client.get("/metrics", headers=headers)
+        assert 'oarlock_calls_total{model="m",outcome="answered"} 1.0' in shown.text
+        assert shown.headers["content-type"].startswith("text/plain")
+        openmetrics = client.get("/metrics", headers={**headers, "accept": "application/openmetrics-text"})
+        assert openmetrics.text.endswith("# EOF\n")
+        assert client.get("/metrics").status_code == (200 if key is None else 401)
+
+
+def test_a_server_without_metrics_has_none():
+    with serving(create_app({"mine": ScriptedLLM(["Hello"])})) as url:
+        assert httpx2.get(f"{url}/metrics").status_code == 404

@@ -194,8 +194,9 @@ async def execute(runtime: Runtime, assignment: Assignment, context: str, number
                 output = _output(assignment, await _loop(work))
                 if assignment.finish is not None:
                     output = await assignment.finish.output(work, output, _loop)
-        except Exception as error:
-            error.add_note(f"This happened while agent {assignment.role!r} worked on task {task.name!r}.")
+        except BaseException as error:  # also what cancels it: whoever pairs what begins and ends is told of each end
+            if isinstance(error, Exception):
+                error.add_note(f"This happened while agent {assignment.role!r} worked on task {task.name!r}.")
             tell(TaskFailed, seconds=runtime.now() - started, error=error)
             raise
         assignment.spent.append((assignment.role, work.usage))

@@ -256,6 +256,7 @@ def serve(  # noqa: PLR0917  typer gives them by name
     database: Annotated[
         str | None, typer.Option(metavar="URL", help="Record the runs of crews here, such as sqlite:///runs.db.")
     ] = None,
+    metrics: Annotated[bool, typer.Option("--metrics", help="Show figures to Prometheus at /metrics.")] = False,
     allow_host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A further name in Host to answer to; * for any.")
     ] = None,
@@ -291,6 +292,7 @@ def serve(  # noqa: PLR0917  typer gives them by name
             tls=tls,
             drain=drain,
             database=database,
+            metrics=metrics,
             quiet=quiet,
             debug=_debug,
         )

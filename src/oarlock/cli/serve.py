@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oarlock.serve import ApiKey, JwtCheck
+    from oarlock.telemetry import Prometheus
 
 __all__ = ["Given", "run_serve"]
 
@@ -53,6 +54,7 @@ class Given:
     tls: tuple[Path, Path] | None = None
     drain: float = 30.0
     database: str | None = None
+    metrics: bool = False
     quiet: bool = False
     debug: bool = False
 
@@ -69,6 +71,7 @@ def run_serve(given: Given) -> None:
     models, crews = _served(given.targets)
     if given.database is not None and not crews:
         raise ConfigurationError("--database is for the runs of crews, and there is none.")
+    metrics = _metrics() if given.metrics else None
     app = create_app(
         models,
         crews=crews,
@@ -77,6 +80,7 @@ def run_serve(given: Given) -> None:
         hosts=_hosts(given),
         unsupported="ignore" if given.ignore_unsupported else "refuse",
         database=given.database,
+        metrics=metrics,
     )
 
     def tell(url: str) -> None:
@@ -84,6 +88,8 @@ def run_serve(given: Given) -> None:
             print(f"Models {_who(given)}, at {url}/v1: {', '.join(models)}")
         if crews:
             print(f"Crews {_who(given)}, with a page of their runs, at {url}: {', '.join(crews)}")
+        if metrics is not None:
+            print(f"Figures for Prometheus, at {url}/metrics")
         print("Ctrl-C ends.", flush=True)
         if not is_loopback(given.host) and given.tls is None:
             logging.getLogger("oarlock.serve").warning("Keys cross the network in the clear: give --tls CERT KEY.")
@@ -91,6 +97,15 @@ def run_serve(given: Given) -> None:
     level = logging.DEBUG if given.debug else logging.WARNING if given.quiet else logging.INFO
     with _logging(level):
         serve(app, given.host, given.port, certificate=given.tls, drain_seconds=given.drain, ready=tell)
+
+
+def _metrics() -> Prometheus:
+    """Count everything from now on."""
+    from oarlock.telemetry import Prometheus, instrument
+
+    metrics = Prometheus()
+    instrument(metrics)
+    return metrics
 
 
 def _require_extra() -> None:

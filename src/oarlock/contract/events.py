@@ -157,7 +157,7 @@ class TaskFinished(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFailed(Event):
-    """An agent could not end a task."""
+    """An agent could not end a task; one that was cancelled, or whose stream was left, with what ended it."""
 
     seconds: float
     error: BaseException

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -32,6 +32,9 @@ from oarlock.serve.runs.endpoint import RunsApi
 from oarlock.serve.runs.runs import Runs
 from oarlock.serve.settings import Limits
 
+if TYPE_CHECKING:
+    from oarlock.telemetry import Prometheus
+
 __all__ = ["App", "create_app"]
 
 _REQUEST_ID: Final = re.compile(r"[\w.-]{1,64}", re.ASCII)
@@ -49,6 +52,7 @@ def create_app(
     limits: Limits | None = None,
     unsupported: Unsupported = "refuse",
     database: str | None = None,
+    metrics: Prometheus | None = None,
 ) -> App:
     """Return an ASGI application that speaks OpenAI's chat format in front of any LLM, and runs crews.
 
@@ -64,6 +68,8 @@ def create_app(
             `x-oarlock-ignored` of the answer.
         database: the address of a database in which the crews' runs are recorded, such as `"sqlite:///runs.db"`: a run that
             was cut off goes on when it is begun again with its `run_id`. Needs `oarlock[durable]`.
+        metrics: an `oarlock.telemetry.Prometheus`, whose registry is shown at `/metrics`, to those with a key if keys are
+            asked for. What it counts is for you to say, with `instrument(metrics)`.
 
     Raises:
         ConfigurationError: there is nothing to serve, or a setting that cannot work.
@@ -82,7 +88,7 @@ def create_app(
     if isinstance(hosts, str) or not hosts:
         raise ConfigurationError('create_app: hosts must be a list of names, such as ["llm.example.com"], or ["*"].')
     ring, runs = KeyRing(keys, tokens), Runs(crews, limits, database)
-    operations = all_operations(ChatApi(models, limits, unsupported), RunsApi(runs, limits), ring.asked_for)
+    operations = all_operations(ChatApi(models, limits, unsupported), RunsApi(runs, limits), ring.asked_for, metrics)
     return App(operations, ring, hosts, limits, runs)
 
 

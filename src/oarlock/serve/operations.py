@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,13 +13,18 @@ from oarlock.serve.openapi import Operation, document
 from oarlock.serve.page import show_page
 from oarlock.serve.runs.endpoint import RunsApi
 
+if TYPE_CHECKING:
+    from oarlock.telemetry import Prometheus
+
 __all__ = ["all_operations"]
 
 _EVENTS: Final = "text/event-stream"
 _NUMBER: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
 
 
-def all_operations(chat: ChatApi, runs: RunsApi, asks_for_keys: bool) -> list[Operation]:
+def all_operations(
+    chat: ChatApi, runs: RunsApi, asks_for_keys: bool, metrics: Prometheus | None = None
+) -> list[Operation]:
     """Return all operations, that which describes them included."""
 
     async def describe(_: Request) -> Response:
@@ -28,6 +33,7 @@ def all_operations(chat: ChatApi, runs: RunsApi, asks_for_keys: bool) -> list[Op
     operations = [
         *_of_models(chat),
         *_of_crews(runs),
+        *(() if metrics is None else (_of_metrics(metrics),)),
         Operation(
             method="GET", path="/health", answer=health, says="Say that the server is there.", gives="Health", open=True
         ),
@@ -43,6 +49,16 @@ def all_operations(chat: ChatApi, runs: RunsApi, asks_for_keys: bool) -> list[Op
 async def health(_: Request) -> Response:
     """Answer `GET /health`."""
     return JsonAnswer({"status": "ok"})
+
+
+def _of_metrics(metrics: Prometheus) -> Operation:
+    async def show_metrics(request: Request) -> Response:
+        text, media = metrics.scraped(request.headers.get("accept", ""))
+        return Response(text, media_type=media)
+
+    return Operation(
+        method="GET", path="/metrics", answer=show_metrics, says="Show figures to Prometheus.", media="text/plain"
+    )
 
 
 def _of_models(chat: ChatApi) -> list[Operation]:

@@ -102,7 +102,8 @@ def shown_id(text: str) -> str:
         >>> shown_id("chatcmpl-12"), shown_id("sk-abcdefghijklmnop")
         ('chatcmpl-12', '…')
     """
-    return text if _PLAIN.fullmatch(text) and not _LIKE_A_KEY.search(text) else scrub(text, _LONGEST)
+    plain = _PLAIN.fullmatch(text) and not _LIKE_A_KEY.search(text.lower())
+    return text if plain else scrub(text, _LONGEST)
 
 
 class Bounded:

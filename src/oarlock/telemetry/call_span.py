@@ -51,7 +51,8 @@ class CallSpan(WatchedCall):
             self._facts[Attribute.INPUT_MESSAGES] = telemetry.content.asked(request)
             if request.tools:
                 self._facts[Attribute.TOOL_DEFINITIONS] = telemetry.content.tools(request)
-        self.headers = telemetry.headers()
+        if known.address is not None:
+            self.headers = telemetry.headers()
 
     def _asked(self, request: Request) -> dict[str, Any]:
         known = self._known

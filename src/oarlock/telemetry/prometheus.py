@@ -30,6 +30,7 @@ from oarlock.telemetry.calls import WatchedCall, quietly, watched
 
 try:
     from prometheus_client import REGISTRY
+    from prometheus_client.exposition import choose_encoder
 
     from oarlock.telemetry.families import Families
     from oarlock.telemetry.limits import Limits
@@ -72,7 +73,7 @@ class Prometheus(Watcher):
     rank: ClassVar[int] = 6
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        registry = REGISTRY if registry is None else registry
+        registry = self._registry = REGISTRY if registry is None else registry
         if not hasattr(registry, "register"):
             raise ConfigurationError(
                 f"Prometheus: registry must be a prometheus_client.CollectorRegistry, not {registry!r}."
@@ -142,6 +143,15 @@ class Prometheus(Watcher):
     def signed_in(self, event: SignedIn) -> None:
         """Count a credential."""
         self.families.sign_ins.labels(event.method, event.why).inc()
+
+    def scraped(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all that the registry has, and its media type.
+
+        Args:
+            accept: what the scraper takes, as its `Accept` header says.
+        """
+        write, media = choose_encoder(accept)
+        return write(self._registry), media
 
     def __repr__(self) -> str:
         return "Prometheus()"
