@@ -150,13 +150,13 @@ class RunRecord(AbstractContextManager["RunRecord"]):
             self._file = open(self._path, "a+b", buffering=0, opener=open_privately)
             self._check_file(self._file)
             self._write(_line(self._header))
+        except ConfigurationError:
+            self._close()
+            raise
         except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
             self._close()
             why = getattr(error, "strerror", None) or error
             raise ConfigurationError(f"record={self._path!r} cannot be written: {why}.") from error
-        except ConfigurationError:
-            self._close()
-            raise
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -179,7 +179,7 @@ class RunRecord(AbstractContextManager["RunRecord"]):
                 "Name another file."
             )
         if head and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
-            file.write(b"\n")  # a crash has cut the last line
+            file.write(b"\n")  # a crash has cut the last line; or another run is at it: then this is an empty one
 
     def beside(self, other: Listener | None) -> Listener:
         """Return a listener that records what it hears, and passes all on to another."""

@@ -103,6 +103,8 @@ function showRun(number) {
   showOutcome(run);
 }
 
+const dated = (run) => new Date(run.start * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
 function showHead(run) {
   const shown = run.state === "finished" ? "finished" : run.state === "failed" ? "is-failed" : "is-cut";
   const sign = { finished: "✓ ", failed: "✗ " }[run.state] || "… ";
@@ -112,7 +114,7 @@ function showHead(run) {
   byId("state").textContent = sign + STATES[run.state];
   const begun = new Date(run.start * 1000);
   const again = run.again.length ? ` · went on ${run.again.map((when) => `after ${time(when)}`).join(", ")}` : "";
-  const when = make("time", { datetime: begun.toISOString() }, begun.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" }));
+  const when = run.start < 253402300800 ? make("time", { datetime: begun.toISOString() }, dated(run)) : "at an unknown time";
   byId("facts").replaceChildren(when, visible(`${again} · run ${run.id} · ${DATA.name}`));
   const notices = DATA.notices.map((notice) => make("p", { class: "notice" }, notice));
   if (run.state === "cut")
@@ -223,8 +225,7 @@ function showOutcome(run) {
 function showChoice() {
   byId("run-box").hidden = DATA.runs.length < 2;
   const options = DATA.runs.map((run, number) => {
-    const begun = new Date(run.start * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
-    return make("option", { value: String(number) }, `${number + 1}. ${run.crew || "Run"} · ${begun} · ${STATES[run.state]}`);
+    return make("option", { value: String(number) }, `${number + 1}. ${run.crew || "Run"} · ${dated(run)} · ${STATES[run.state]}`);
   });
   byId("run-choice").replaceChildren(...options);
   byId("run-choice").addEventListener("change", (event) => showRun(Number(event.target.value)));

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -18,6 +17,9 @@ from oarlock.views import Piece, RunTree
 
 __all__ = ["Record", "RecordedRun", "read_record"]
 
+_LATEST: Final = (
+    253_402_300_800  # seconds since the epoch, when the year 10,000 begins: a moment after that is nonsense
+)
 _MOST_NOTICES: Final = 5  # lines that cannot be read are named one by one up to here; of further ones, how many
 
 
@@ -133,7 +135,7 @@ class _Reader:
         crew, time = header.get("crew"), header.get("time")
         run.crew = crew if isinstance(crew, str) else run.crew
         run.content = header.get("content") is not False
-        if isinstance(time, int | float) and math.isfinite(time):
+        if isinstance(time, int | float) and 0 <= time < _LATEST:
             run.began.append(time)
         self._learn_prices(header.get("prices"))
 
