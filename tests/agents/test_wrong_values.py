@@ -92,6 +92,7 @@ CREW: dict[str, list[Any]] = {
     "full_output": NO_FLAGS,
     **HOOKS,
     "budget": [3, "10 USD", {"tokens": 1}],
+    "record": [3, "", ["run.jsonl"], {"path": "run.jsonl"}, True],
     "streams": NO_FLAGS,
 }
 CONDITIONAL: dict[str, list[Any]] = {**TASK, "condition": [3, "name", [], None]}
