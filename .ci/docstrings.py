@@ -2,10 +2,12 @@
 
 `Example:` begins a section of examples. Parameters that share a sentence (`client_id, client_secret: see ...`) become one
 entry each, so that each has its type and default. A class made by `oarlock.contract.records.dataclass`, which Griffe does not
-know, shows its own fields as arguments; those of its base are shown there.
+know, shows its own fields as arguments; those of its base are shown there. A `Name` that has an entry in the reference leads to
+it.
 """
 
 import re
+from pathlib import Path
 from typing import Any
 
 from griffe import Attribute, Class, Expr, ExprCall, Extension, Function, Object, Parameter, ParameterKind, Parameters
@@ -13,16 +15,42 @@ from griffe import Attribute, Class, Expr, ExprCall, Extension, Function, Object
 EXAMPLE = re.compile(r"^( *)Example:$", re.MULTILINE)
 SHARED = re.compile(r"^( +)(\w+(?:, (?:\w+|\.\.\.))+): (.*)$", re.MULTILINE)
 OURS = "oarlock.contract.records.dataclass"
+ENTRY = re.compile(r"^::: ([\w.]+)\.(\w+)$", re.MULTILINE)
+NAME = re.compile(r"(?<![\[`])`([A-Z]\w+)`(?![\]`])")
+
+
+def entries() -> dict[str, str]:
+    """Return for each name where its entry is; for one with several, such as `ApiKey`, none: which is meant is not known."""
+    pages = sorted(Path("docs/reference").glob("*.md"))
+    found = [(name, f"{module}.{name}") for page in pages for module, name in ENTRY.findall(page.read_text("utf-8"))]
+    names = [name for name, _ in found]
+    return {name: path for name, path in found if names.count(name) == 1}
 
 
 class OurDocstrings(Extension):
     """Rewrites each docstring before it is parsed, and gives classes of data their `__init__`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries = entries()
+
     def on_object(self, *, obj: Object, **_: Any) -> None:
         """Rewrite the docstring of a module, class, function or attribute."""
         if obj.docstring is not None:
             text = EXAMPLE.sub(r"\1Examples:", obj.docstring.value)
-            obj.docstring.value = SHARED.sub(one_line_each, text)
+            text = SHARED.sub(one_line_each, text)
+            obj.docstring.value = "\n".join(self.linked(line, obj.name) for line in text.split("\n"))
+
+    def linked(self, line: str, itself: str) -> str:
+        """Return a line of a docstring with links at the names that it has; examples stay as they are."""
+        if line.lstrip().startswith((">>>", "...")):
+            return line
+        return NAME.sub(
+            lambda name: (
+                f"[{name[0]}][{self.entries[name[1]]}]" if name[1] in self.entries and name[1] != itself else name[0]
+            ),
+            line,
+        )
 
     def on_class_members(self, *, cls: Class, **_: Any) -> None:
         """Give a class of data the `__init__` that our decorator makes, as far as its own fields go."""

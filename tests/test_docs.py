@@ -19,6 +19,7 @@ import sys
 import tomllib
 import types
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 BLOCKS = list(find_examples(DOCS))
 EXAMPLES = [example for example in BLOCKS if example.prefix == "python"]
 FILES = [example for example in BLOCKS if example.prefix.startswith("python title=")]  # of a page's own small project
-INSIDE = {"__main__", "_lazy", "agents", "cli", "contract", "dialects", "llms", "runtime", "transport", "views"}
+INSIDE = {"__main__", "_lazy", "agents", "cli", "contract", "dialects", "llms", "runtime", "views"}
 PUBLIC_MODULES = [
     "oarlock",
     *(f"oarlock.{name}" for _, name, _ in pkgutil.iter_modules(oarlock.__path__) if name not in INSIDE),
@@ -219,6 +220,36 @@ def test_the_reference_shows_every_public_name(name: str):
 def named(entry: str) -> object:
     module, _, name = entry.rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_what_docstrings_say_to_see_is_there(name: str):
+    module = importlib.import_module(name)
+    for public in (getattr(module, public) for public in module.__all__):
+        members = [member for _, member in inspect.getmembers(public, callable)] if inspect.isclass(public) else []
+        for documented in (public, *members):
+            for reference in re.findall(r"\b[Ss]ee `([^`]+)`", inspect.getdoc(documented) or ""):
+                assert leads_somewhere(reference, public), (
+                    f"{documented!r} says to see `{reference}`, which is not there"
+                )
+
+
+PUBLIC = {public: module for module in PUBLIC_MODULES for public in importlib.import_module(module).__all__}
+
+
+def leads_somewhere(reference: str, owner: object) -> bool:
+    if reference.startswith(("oarlock ", "docs/")):
+        return reference.startswith("oarlock ") or (ROOT / reference).exists()
+    path = reference.partition("(")[0].removeprefix("oarlock.")
+    first = path.partition(".")[0]
+    home = owner if hasattr(owner, first) else importlib.import_module(PUBLIC.get(first, "oarlock"))
+    with contextlib.suppress(ImportError):
+        importlib.import_module(f"oarlock.{path.rpartition('.')[0] or path}")  # so that it is an attribute
+    try:
+        attrgetter(path)(home)
+    except AttributeError:
+        return False
+    return True
 
 
 def test_the_page_on_the_command_line_shows_the_commands_as_they_are():

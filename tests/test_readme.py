@@ -1,5 +1,6 @@
-"""The README's examples run."""
+"""The README's examples run, and what it and its neighbours link to is there."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,12 @@ def test_readme(example: CodeExample, eval_example: EvalExample):
     )
     eval_example.lint_ruff(example)
     _names.update(eval_example.run_print_check(example, module_globals=_names))
+
+
+PAGES = [*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md", *(ROOT / "examples").rglob("README.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    for name in re.findall(r"\]\((?!\w+:)([^)#\s]+)", page.read_text(encoding="utf-8")):
+        assert (page.parent / name).exists(), f"{page.name} links to {name}, which is not there"

@@ -202,7 +202,7 @@ class BaseLLM(ABC):
             The text, or a list of tool calls in OpenAI's shape.
 
         Raises:
-            LLMError: the call failed; see `oarlock.contract.errors`.
+            LLMError: the call failed; see `oarlock.errors`.
         """
         request = self._request(messages, tools, callbacks, available_functions)
         return _answer(drive(lambda runtime: converse(runtime, request, self._entry("call"))))
@@ -261,7 +261,7 @@ class BaseLLM(ABC):
 
         Args:
             policies: such as `Retry()`, `RateLimit(requests_per_minute=60)`, or functions from handler to handler.
-            order: `"default"` sorts them by what works best (see `Policy`); `"given"` takes the first as the outermost.
+            order: `"default"` sorts them by what works best (see `docs/policies.md`); `"given"` takes the first as the outermost.
 
         Raises:
             ConfigurationError: something is no policy, the order is unknown, or it would multiply retries.

@@ -33,7 +33,7 @@ class ChatLLM(HttpLLM):
 
     Raises:
         ConfigurationError: a setting that cannot work.
-        LLMError: from a call; see `oarlock.contract.errors`.
+        LLMError: from a call; see `oarlock.errors`.
 
     Example:
         >>> from oarlock.auth import ApiKey

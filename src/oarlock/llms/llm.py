@@ -78,7 +78,7 @@ class LLM(ChatLLM):
     Raises:
         ConfigurationError: no provider of that name, or a setting that cannot work; from the first call: the
             environment variable with the key is not set.
-        LLMError: from a call; see `oarlock.contract.errors`.
+        LLMError: from a call; see `oarlock.errors`.
 
     Example:
         >>> LLM("mistral/mistral-small-latest", temperature=0)

@@ -22,8 +22,8 @@ _OWNER = "transport_options"  # as an LLM's argument is called
 class TransportOptions:
     """How a transport connects, and how much it takes from an endpoint. Equal options may share one transport.
 
-    The caps are those of the project's reliability checklist; each is far above what a model endpoint sends, and low
-    enough that a thousand hostile answers at once do not fill a machine.
+    Each cap is far above what a model endpoint sends, and low enough that a thousand hostile answers at once do not fill a
+    machine.
 
     Attributes:
         connect_timeout: seconds to open one connection, TLS included. Ten, since under CPU starvation 5 s failed up to
