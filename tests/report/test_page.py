@@ -192,6 +192,7 @@ def test_run_records_scripts_and_crew_files(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "oarlock", "run", str(script), "--record", "run.jsonl"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "Said.\n"
+    assert done.stderr == "Recorded: `oarlock report run.jsonl` shows it.\n"
     (run,) = read_record(tmp_path / "run.jsonl").runs
     assert run.root.answer == "Said."
 

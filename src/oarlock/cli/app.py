@@ -85,14 +85,23 @@ def run(  # noqa: PLR0917  typer gives them by name
 
     Whatever stands behind the script's name is the script's own: [b]oarlock run script.py --its-option[/b].
     """
-    if file.suffix in (".yaml", ".yml"):
-        from oarlock.cli.crew_file import run_crew_file
+    before = _size(record)
+    try:
+        if file.suffix in (".yaml", ".yml"):
+            from oarlock.cli.crew_file import run_crew_file
 
-        run_crew_file(file, [*(inputs or []), *context.args], llm, record)
-    else:
-        from oarlock.compat.scripts import run_script
+            run_crew_file(file, [*(inputs or []), *context.args], llm, record)
+        else:
+            from oarlock.compat.scripts import run_script
 
-        run_script(file, context.args, as_crewai=as_crewai or None, llm=llm, record=record)
+            run_script(file, context.args, as_crewai=as_crewai or None, llm=llm, record=record)
+    finally:
+        if _size(record) > before:  # a run that failed is looked at most
+            typer.echo(f"Recorded: `oarlock report {record}` shows it.", err=True)
+
+
+def _size(file: Path | None) -> int:
+    return file.stat().st_size if file is not None and file.is_file() else 0
 
 
 @app.command()

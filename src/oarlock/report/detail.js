@@ -102,7 +102,13 @@ function message(one) {
 function block(text, title) {
   const shown = scrolling(make("pre", { dir: "auto" }, text.slice(0, LONG)), title);
   if (text.length <= LONG) return shown;
-  const all = make("button", { type: "button", onclick: () => (shown.replaceChildren(visible(text)), all.remove(), (shown.tabIndex = 0), shown.focus()) }, `Show all ${count(text.length)} characters`);
+  const showAll = () => {
+    shown.replaceChildren(visible(text));
+    shown.tabIndex = 0;
+    shown.focus();
+    all.remove();
+  };
+  const all = make("button", { type: "button", onclick: showAll }, `Show all ${count(text.length)} characters`);
   return make("div", {}, shown, all);
 }
 

@@ -53,9 +53,10 @@ function make(name, attributes = {}, ...children) {
 }
 
 const count = (number) => number.toLocaleString("en-US");
-const several = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
+const several = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 const money = (text) => Number(text).toLocaleString("en-US", { maximumSignificantDigits: 4 });
 const causeWords = (cause) => CAUSES[cause] || cause.replaceAll("_", " ");
+const waitWords = (cause) => (["backoff", "throttled"].includes(cause) ? causeWords(cause) : `waits for ${causeWords(cause)}`);
 const causeClass = (cause) => `wait ${CAUSES[cause] ? cause : "other"}`;
 
 function time(seconds) {

@@ -24,16 +24,17 @@ function mergedSpans(piece, cells) {
     for (const [from, to, kind] of spansOf(one)) {
       const importance = kind.startsWith("wait") ? 3 : 1 + CLASSES.indexOf(kind);
       const last = Math.min(cells - 1, Math.floor((to - state.from) / width));
-      for (let cell = Math.max(0, Math.floor((from - state.from) / width)); cell <= last; cell++)
-        if (importance > rank[cell]) (rank[cell] = importance), (shown[cell] = kind);
+      for (let cell = Math.max(0, Math.floor((from - state.from) / width)); cell <= last; cell++) {
+        if (importance <= rank[cell]) continue;
+        rank[cell] = importance;
+        shown[cell] = kind;
+      }
     }
   }
   const spans = [];
-  for (let cell = 0; cell < cells; cell++) {
-    const before = spans[spans.length - 1];
-    if (!shown[cell]) continue;
-    if (before && before[2] === shown[cell] && before[3] === cell - 1) (before[1] = state.from + (cell + 1) * width), (before[3] = cell);
-    else spans.push([state.from + cell * width, state.from + (cell + 1) * width, shown[cell], cell]);
+  for (let first = 0, end; first < cells; first = end) {
+    for (end = first + 1; end < cells && shown[end] === shown[first]; end++);
+    if (shown[first]) spans.push([state.from + first * width, state.from + end * width, shown[first]]);
   }
   return spans;
 }
@@ -229,7 +230,7 @@ function find() {
     (!wanted || wanted(piece)) && (!words || `${piece.n}\n${piece.a}\n${piece.e || ""}\n${piece.co || ""}`.toLowerCase().includes(words));
   state.matches = words || only ? state.pieces.filter((piece) => piece.k !== "run" && fits(piece)) : null;
   state.more.delete("matches");
-  byId("found").textContent = state.matches ? `${several(state.matches.length, "match").replace("matchs", "matches")}` : "";
+  byId("found").textContent = state.matches ? several(state.matches.length, "match", "matches") : "";
   showRows();
 }
 
@@ -300,7 +301,7 @@ function showLegend(run) {
   for (const piece of state.pieces) for (const span of spansOf(piece)) kinds.add(span[2]);
   const words = { model: "model at work", tool: "tool", failed: "failed", cut: "cut off" };
   const items = CLASSES.filter((kind) => kinds.has(kind)).map((kind) => [kind, words[kind]]);
-  for (const [cause] of run.waits) items.push([causeClass(cause), `waits for ${causeWords(cause)}`.replace("waits for told to wait", "told to wait").replace("waits for backoff", "backoff")]);
+  for (const [cause] of run.waits) items.push([causeClass(cause), waitWords(cause)]);
   byId("legend").replaceChildren(...items.map(([kind, text]) => make("li", {}, make("span", { class: `key ${kind}` }), text)));
 }
 
