@@ -280,8 +280,8 @@ def test_events_and_the_console_show_who_delegates_what(
         "Writer", "Researcher", "Writer", "Researcher", "Writer",
     ]  # fmt: skip
     shown = capsys.readouterr().err
-    assert "    Writer delegates to Researcher: Find [31m facts\n" in shown
-    assert "    Writer asks Researcher: Why?\n" in shown
+    assert "  [1] Writer delegates to Researcher: Find [31m facts\n" in shown
+    assert "  [1] Writer asks Researcher: Why?\n" in shown
 
 
 def test_an_error_of_a_coworker_ends_the_run_and_says_where(kickoff: Callable[..., Any]) -> None:

@@ -679,4 +679,4 @@ def test_verbose_shows_it(capfd: pytest.CaptureFixture[str]) -> None:
     assert "delete was approved\n" in shown
     assert "delete was approved with changes" in shown
     assert "delete was refused: No" in shown
-    assert "Tool look_up answered as before: Oslo is number 1" in shown
+    assert 'look_up(name="Oslo") answered as before: Oslo is number 1' in shown

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from oarlock.agents.terminal import ONE_AT_A_TIME, is_terminal, shown
+from oarlock.agents.terminal import alone_on_terminal, is_terminal, shown
 from oarlock.contract.errors import ConfigurationError
 from oarlock.tools import ApprovalRequest, Approver, BaseTool, ToolRules
 
@@ -66,7 +66,7 @@ def approve_on_terminal(request: ApprovalRequest) -> bool | str:
     if len(arguments) > _MOST_SHOWN:
         arguments = f"{arguments[:_MOST_SHOWN]}\n[cut: {len(arguments) - _MOST_SHOWN:,} more characters are not shown]"
     who = shown(request.agent or "The model")
-    with ONE_AT_A_TIME:
+    with alone_on_terminal():
         print(f"\n{who} wants to use {request.tool} with\n\n{arguments}\n", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
         try:
             said = input("Allow it? Write y to allow it, or why not: ").strip()

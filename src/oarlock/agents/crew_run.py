@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from oarlock.agents.console import listener
+from oarlock.agents.console import watched
 from oarlock.agents.graph import Order, condition_of, run_side_by_side
 from oarlock.agents.hierarchy import staff_of
 from oarlock.agents.inputs import fill
@@ -26,6 +26,7 @@ from oarlock.runtime import Runtime
 from oarlock.tools import ToolStore
 
 if TYPE_CHECKING:
+    from oarlock.agents.agent import Agent
     from oarlock.agents.crew import Crew
     from oarlock.agents.recording import RunRecord
     from oarlock.policies import Budget
@@ -69,15 +70,13 @@ async def run_crew(
     run_id, started = runtime.new_id() if resumable is None else resumable.run_id, runtime.now()
     user = current_call().user if user is None else user
     log = _log_of(crew)
-    watcher = log.beside(listener(crew.verbose, _loud_roles(crew, given), on_event))
+    shown = watched(crew.verbose, _loud_roles(crew, given), on_event, functools.partial(_staff, crew), crew.budget)
     place: dict[str, Any] = {"run_id": run_id, "task_id": None, "span_id": run_id, "parent_id": current_call().span_id}
-    clock = runtime.time if resumable is None else resumable.clock
+    place |= {"clock": runtime.time if resumable is None else resumable.clock, "user": user, "tool_store": ToolStore()}
     place |= within(crew.budget and crew.budget.fresh())
-    recorded = _record_of(crew.record if record is None else record, crew, run_id, clock)
-    watcher = recorded.beside(watcher)
-    if resumable is not None:
-        watcher = resumable.watch(watcher)
-    with log, recorded, scope(listener=watcher, clock=clock, user=user, tool_store=ToolStore(), **place):
+    recorded = _record_of(crew.record if record is None else record, crew, run_id, place["clock"])
+    watch = _as_it_is if resumable is None else resumable.watch
+    with log, recorded, shown as told, scope(listener=watch(recorded.beside(log.beside(told))), **place):
         tell(RunStarted, tasks=len(run.assignments), crew=crew.name)
         try:
             await refresh(runtime, run.assignments)
@@ -117,8 +116,16 @@ def _record_of(asked: Any, crew: Crew, run_id: str, clock: Callable[[], float]) 
 
 def _loud_roles(crew: Crew, inputs: Mapping[str, Any]) -> list[str]:
     """Return the roles, filled in, of the agents that are verbose."""
-    agents = staff_of(crew) if crew.manager_agent is None else [*staff_of(crew), crew.manager_agent]
-    return [fill(agent.role, inputs, f"Agent {agent.role!r}: role") for agent in agents if agent.verbose]
+    return [fill(agent.role, inputs, f"Agent {agent.role!r}: role") for agent in _staff(crew) if agent.verbose]
+
+
+def _staff(crew: Crew) -> list[Agent]:
+    """Return all agents who work in a crew, a manager too."""
+    return staff_of(crew) if crew.manager_agent is None else [*staff_of(crew), crew.manager_agent]
+
+
+def _as_it_is(listener: Listener | None) -> Listener | None:
+    return listener
 
 
 async def run_with_hooks(

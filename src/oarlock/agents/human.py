@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from oarlock.agents.terminal import ONE_AT_A_TIME, is_terminal, shown
+from oarlock.agents.terminal import alone_on_terminal, is_terminal, shown
 from oarlock.agents.work import call_back, name_of
 from oarlock.contract.context import tell
 from oarlock.contract.errors import ConfigurationError, OutputError, a_kind
@@ -75,7 +75,7 @@ def ask_on_terminal(output: TaskOutput) -> str:
     Raises:
         OutputError: the terminal was closed.
     """
-    with ONE_AT_A_TIME:
+    with alone_on_terminal():
         print(f"\n{shown(output.agent)} has answered:\n\n{shown(output.raw)}\n", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
         try:
             return input("Press Enter to accept it, or write what to change: ")
@@ -92,7 +92,7 @@ def answer_on_terminal(question: str, hint: str) -> str:
     Raises:
         ConfigurationError: this is no terminal.
     """
-    with ONE_AT_A_TIME:
+    with alone_on_terminal():
         print(f"\n{shown(question)}", file=sys.stderr, flush=True)  # noqa: T201  the terminal's view
         try:
             return input(f"{shown(hint)} ").strip()

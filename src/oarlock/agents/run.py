@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.approval import rules_of
-from oarlock.agents.console import Listener, listener
+from oarlock.agents.console import Listener, watched
 from oarlock.agents.definitions import tools_of
 from oarlock.agents.finish import Finish, finish_of
 from oarlock.agents.hooks_at_work import hooks_at_work
@@ -170,8 +170,8 @@ async def execute_alone(
         given = tools_of("execute_task", tools)
         rules = rules_of("execute_task", given, agent, None)
         assignment = dataclasses.replace(assignment, tools=given, rules=rules, sources=split(tools)[1])
-    watcher = listener(agent.verbose, (), on_event)
-    with scope(run_id=runtime.new_id(), listener=watcher, clock=runtime.time, tool_store=ToolStore()):
+    shown = watched(agent.verbose, (), on_event, lambda: [agent])
+    with shown as told, scope(run_id=runtime.new_id(), listener=told, clock=runtime.time, tool_store=ToolStore()):
         return await execute(runtime, assignment, context or "", 1)
 
 

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from oarlock import Agent, ChatLLM, Crew, CrewOutput, LocalLLM, Task
 from oarlock.auth import BearerToken
-from oarlock.cli.progress import Steps
 from oarlock.contract.events import Event, SignedIn
 from oarlock.policies import Deadline, Metrics, Retry
 from oarlock.testing import JwtIssuer, LoopbackEndpoint, Status
@@ -63,14 +62,11 @@ class _Demonstration:
         self._sum_up(time.monotonic() - started)
 
     def _watch(self, crew: Crew) -> CrewOutput:
-        with Steps(self._console, total=len(crew.tasks)) as steps:
+        def listen(event: Event) -> None:
+            if isinstance(event, SignedIn):
+                self._sign_ins[event.why] += 1
 
-            def listen(event: Event) -> None:
-                if isinstance(event, SignedIn):
-                    self._sign_ins[event.why] += 1
-                steps.show(event)
-
-            return crew.kickoff(on_event=listen)
+        return crew.kickoff(on_event=listen)
 
     def _show(self, result: CrewOutput) -> None:
         self._console.print()
@@ -131,4 +127,4 @@ def _crew(llm: ChatLLM) -> Crew:
         agent=coach,
         context=[],  # so small a model would repeat what it is shown
     )
-    return Crew(agents=[researcher, coach], tasks=[research, advice])
+    return Crew(agents=[researcher, coach], tasks=[research, advice], verbose=True)

@@ -92,6 +92,11 @@ class PriceTable:
         dated = [name for name in self._rates if model.startswith(name) and _DATED.fullmatch(model, len(name))]
         return self._rates[max(dated, key=len)] if dated else None
 
+    def cost(self, model: str, usage: Usage) -> Decimal | None:
+        """Return what this usage of a model costs, `None` if the table has no price."""
+        rate = self.find(model)
+        return None if rate is None else amount(rate.cost(usage))
+
     def of(self, model: object) -> Rate:
         """Return the price of a model.
 

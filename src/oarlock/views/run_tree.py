@@ -26,6 +26,7 @@ _ENDS: Final = {
     "CallFailed": (Kind.call, State.failed),
     "ToolFinished": (Kind.tool, State.finished),
 }
+_STOPS: Final = ("CancelledError", "GeneratorExit", "KeyboardInterrupt", "StreamLeft")  # nothing went wrong
 
 
 class RunTree:
@@ -102,19 +103,26 @@ class RunTree:
         return piece
 
     def forget(self, piece: Piece) -> None:
-        """Let go of all pieces in a piece that has ended. Its totals, and those around it, stay as they are.
+        """Let go of all pieces in a piece that has ended, and of itself if it has none around it.
 
-        For a view of runs that have no end. What is told later of a piece that was let go of is taken for a new one.
+        For a view of runs that have no end. Totals of the pieces around it stay as they are. What is told later of a piece that
+        was let go of is taken for a new one.
         """
         if not piece.is_over:
             return
-        for inner in piece.walk():
-            if inner is not piece:
-                self._pieces.pop(inner.id, None)
-                strays = self._strays.get(inner.parent_id or "", [])
-                if inner in strays:
-                    strays.remove(inner)
-        piece.forget_children()
+        for one in piece.walk():
+            if one is not piece or piece.parent is None:
+                self._let_go(one)
+        if piece.parent is None:
+            self.roots.remove(piece)
+        else:
+            piece.forget_children()
+
+    def _let_go(self, piece: Piece) -> None:
+        self._pieces.pop(piece.id, None)
+        strays = self._strays.get(piece.parent_id or "", [])
+        if piece in strays:
+            strays.remove(piece)
 
     # Where pieces hang.
 
@@ -184,6 +192,8 @@ class RunTree:
             piece.kind, piece.began = kind, when - (lasted or 0.0)
         piece.state = State.failed if kind is Kind.tool and facts.flag("failed") else state
         piece.end, piece.problem = facts.event, facts.problem()
+        if piece.problem is not None and piece.problem.type in _STOPS:
+            piece.state = State.stopped
         piece.seconds = max(0.0, when - piece.began) if lasted is None else lasted
         if kind is Kind.call:
             self._answered(piece, facts)
@@ -222,10 +232,12 @@ class RunTree:
         piece.changed()
         return piece
 
-    def stop(self) -> None:
-        """Nothing more will come: whatever is at work was stopped."""
-        for root in self.roots:
-            _stop(root, self.latest)
+    def stop(self, piece: Piece | None = None) -> None:
+        """Nothing more will come, of this piece or at all: whatever is at work was stopped."""
+        for one in self.roots if piece is None else [piece]:
+            _stop(one, self.latest)
+        if piece is not None:
+            piece.changed()
 
 
 def _is_around(piece: Piece, inner: Piece) -> bool:

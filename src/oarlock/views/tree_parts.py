@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class State(StrEnum):
-    """How a piece of work stands. `stopped`: what is around it ended first, as when a run fails or is cancelled."""
+    """How a piece of work stands. `stopped`: it was cancelled, or what is around it ended first."""
 
     working = "working"
     finished = "finished"
