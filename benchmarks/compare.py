@@ -27,9 +27,12 @@ from _measure import children_cpu_seconds, loopback_server, raise_file_limit
 from _peers import Peer, PeerError, Process, install, read_peers, run_fresh, script, started
 
 ANSWER = "The answer is 42."
-IN_FLIGHT = (1, 64, 512)
 LATENCY = 0.5
 UNIT_LIMIT = 20.0  # seconds of wall time that one peer may take for one measure in one round
+
+
+class OutOfTimeError(Exception):
+    """What `--minutes` allowed is over."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,7 @@ class Figures:
     def problem(self, peer: str, text: str) -> None:
         if text not in (known := self.problems.setdefault(peer, [])):
             known.append(text)
+            print(f"{peer}: {text}", flush=True)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Return the median and the quartiles of each."""
@@ -78,6 +82,7 @@ class Comparison:
     cpu: float
     flights: Sequence[tuple[int, int]]
     limit: float
+    end: float
     figures: Figures = field(default_factory=Figures)
     offers: dict[str, list[str]] = field(default_factory=dict)
     loads: list[float] = field(default_factory=list)
@@ -86,6 +91,15 @@ class Comparison:
     def heading(self, text: str) -> None:
         self.loads.append(os.getloadavg()[0])
         print(f"{time.strftime('%H:%M:%S')} {text} (load {self.loads[-1]:.1f})", flush=True)
+
+    def go_on(self) -> None:
+        """Stop the whole comparison when its time is over.
+
+        Raises:
+            OutOfTimeError: it is.
+        """
+        if time.monotonic() > self.end:
+            raise OutOfTimeError
 
     def check(self, url: str) -> None:
         """Let each peer do everything once, watched; whoever cannot, or wants to reach others, takes no part."""
@@ -119,13 +133,14 @@ class Comparison:
             "first_call": lambda peer: [script("first.py"), peer.name, "call", url],
             "first_run": lambda peer: [script("first.py"), peer.name, "run", url],
         }
-        for turn in range(self.rounds + 1):  # in the first, what is compiled gets written
-            self.heading(f"imports and first answers, round {turn}")
+        for turn in range(self.rounds):
+            self.heading(f"imports and first answers, round {turn + 1}")
             for peer in self.peers:
                 for measure, program in programs.items():
-                    self.one_fresh(peer, measure, program(peer), keep=turn > 0)
+                    self.one_fresh(peer, measure, program(peer))
 
-    def one_fresh(self, peer: Peer, measure: str, program: list[str], *, keep: bool) -> None:
+    def one_fresh(self, peer: Peer, measure: str, program: list[str]) -> None:
+        self.go_on()
         before = children_cpu_seconds()
         try:
             output = run_fresh(peer, self.home, program).strip()
@@ -134,7 +149,7 @@ class Comparison:
             return
         if measure.startswith("first") and output != ANSWER:
             self.figures.problem(peer.name, f"{measure}: answered {output[:200]!r}")
-        elif keep:
+        else:
             self.figures.add(measure, peer.name, children_cpu_seconds() - before)
 
     def together(self, url: str, title: str, orders: dict[str, dict[str, Any]]) -> None:
@@ -151,6 +166,7 @@ class Comparison:
         unit = self.unit_for(peer, order["do"])
         if unit is None or (peer.name, "") in self.dropped or (peer.name, measure) in self.dropped:
             return
+        self.go_on()
         try:
             result = process.ask({**order, "do": unit, "cpu": self.cpu, "wall": UNIT_LIMIT}, limit=6 * UNIT_LIMIT)
         except PeerError as error:
@@ -160,7 +176,11 @@ class Comparison:
         if not self.judge(peer, measure, result):
             self.figures.note(measure, peer.name, f"{result['wrong'] + result['failed']} of {result['units']} bad")
             self.dropped.add((peer.name, measure))
-        elif keep:
+            return
+        if not keep and result["wall"] > UNIT_LIMIT:  # as good as it gets: there is no time for more rounds
+            self.dropped.add((peer.name, measure))
+            keep = True
+        if keep:
             self.figures.add(measure, peer.name, result["cpu"] / result["units"])
             self.figures.add(f"{measure}_rate", peer.name, result["units"] / result["wall"])
 
@@ -171,9 +191,9 @@ class Comparison:
             unit = "astream"
         return unit if unit in offers else None
 
-    def fly(self, url: str) -> None:
-        """Start thousands of runs at once, each peer in a new process each time."""
-        for runs, rounds in self.flights:
+    def fly(self, url: str, *, small: bool) -> None:
+        """Start the smallest of the flights, or the others, each peer in a new process each time."""
+        for runs, rounds in self.flights[:1] if small else self.flights[1:]:
             for turn in range(rounds):
                 self.heading(f"{runs:,} runs in flight, round {turn + 1}")
                 for peer in self.peers:
@@ -191,6 +211,7 @@ class Comparison:
 
     def one_flight(self, peer: Peer, url: str, runs: int) -> None:
         name = f"flight_{runs}"
+        self.go_on()
         if self.hopeless(peer, runs):
             return
         try:
@@ -225,13 +246,19 @@ def compare(comparison: Comparison) -> None:
         serve = lambda *options: stack.enter_context(loopback_server("--mode", "tool", *options))  # noqa: E731
         url = serve()
         comparison.check(url)
-        comparison.fresh(url)
-        comparison.together(url, "one at a time", orders_of(["call", "run", "stream"], [0]))
-        each = {"stream_each": {"do": "stream", "at": 0}}
-        comparison.together(serve("--burst", "1"), "streams, each event a write", each)
-        for at in IN_FLIGHT:  # new processes each: pools keep the connections of the most that there ever were
-            comparison.together(url, f"{at} side by side", orders_of(["acall", "arun"], [at]))
-        comparison.fly(serve("--latency", str(LATENCY)))
+        # Each number at once in new processes: pools keep the connections of the most that there ever were.
+        steps: list[Callable[[], None]] = [
+            lambda: comparison.together(url, "one at a time", orders_of(["call", "run", "stream"], [0])),
+            lambda: comparison.together(url, "64 side by side", orders_of(["acall", "arun"], [64])),
+            lambda: comparison.fly(serve("--latency", str(LATENCY)), small=True),
+            lambda: comparison.fresh(url),
+            lambda: comparison.together(serve("--burst", "1"), "streams", {"stream_each": {"do": "stream", "at": 0}}),
+            lambda: comparison.together(url, "512 side by side", orders_of(["acall", "arun"], [512])),
+            lambda: comparison.together(url, "one after the other, async", orders_of(["acall", "arun"], [1])),
+            lambda: comparison.fly(serve("--latency", str(LATENCY)), small=False),
+        ]
+        for step in steps:  # what tells most comes first, in case the time is over before the end
+            step()
 
 
 @contextmanager
@@ -251,6 +278,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cpu", type=float, default=0.5, metavar="SECONDS", help="CPU a peer, measure and round")
     parser.add_argument("--limit", type=float, default=60, metavar="SECONDS", help="for all runs in flight together")
+    parser.add_argument("--minutes", type=float, default=60, help="then it stops, and reports what it has")
     parser.add_argument("--quick", action="store_true", help="one short round, 100 runs in flight: does it all work?")
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where the report goes, such as docs; else: nowhere"
@@ -271,6 +299,7 @@ def main() -> None:
             cpu=0.05 if options.quick else options.cpu,
             flights=[(100, 1)] if options.quick else [(1_000, min(2, options.rounds)), (10_000, 1)],
             limit=options.limit,
+            end=time.monotonic() + options.minutes * 60,
         )
         for peer in peers:
             comparison.figures.add("distributions", peer.name, installed[peer.name]["distributions"])
@@ -278,7 +307,7 @@ def main() -> None:
         began = time.time()
         try:
             compare(comparison)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OutOfTimeError):
             print("stopped; what was measured until now:")
         results = {
             "machine": facts_of_machine(),

@@ -96,13 +96,15 @@ def test_every_listed_peer_has_a_driver(load, tmp_path: Path):
 def test_a_flight_that_cannot_end_in_time_is_not_tried(load, tmp_path: Path):
     compare = load("compare")
     _, (peer,) = load("_peers").read_peers(tmp_path, ["crewai"])
-    options = {"peers": [peer], "home": tmp_path, "rounds": 1, "cpu": 0.1, "limit": 60.0}
+    options = {"peers": [peer], "home": tmp_path, "rounds": 1, "cpu": 0.1, "limit": 60.0, "end": 0.0}
     comparison = compare.Comparison(flights=[(1_000, 1), (10_000, 1)], **options)
     comparison.figures.add("flight_1000", "crewai", 11.9)
     assert not comparison.hopeless(peer, 10_000)
     comparison.figures.add("flight_1000", "crewai", 11.0)
     comparison.figures.values["flight_1000"]["crewai"] = [12.1, 14.0]
     assert comparison.hopeless(peer, 10_000)
+    with pytest.raises(compare.OutOfTimeError):
+        comparison.go_on()
     assert comparison.figures.summary()["flight_10000"] == {"crewai": {"note": "> 60 s, not tried"}}
 
 

@@ -71,10 +71,11 @@ def start_audit() -> None:
     sys.addaudithook(hook)
 
 
-def unit_of(peer: Any, name: str, agent: Any) -> Callable[[], Any]:
+def unit_of(peer: Any, name: str) -> Callable[[], Any]:
     """Return what does a unit once: gives its text, or a coroutine that does."""
     method = getattr(peer, name)
     if name in {"run", "arun"}:
+        agent = peer.make_agent(PROMPT)
         return lambda: method(agent, PROMPT)
     if name == "stream":
         return lambda: "".join(method(PROMPT))
@@ -124,25 +125,27 @@ async def fly(unit: Callable[[], Awaitable[str]], tally: Tally, runs: int, limit
 
 
 class Child:
-    """A peer, what it was told to make, and the loop that it runs in."""
+    """A peer, its units, and the loop that the async ones run in.
+
+    Each unit has a peer of its own: some clients serve but the event loop that used them first, and fail in others.
+    """
 
     def __init__(self, name: str, url: str) -> None:
-        self.peer = load_peer(name, url)
-        self.agent: Any = None
+        self.load = lambda: load_peer(name, url)
+        self.units: dict[str, Callable[[], Any]] = {}
         self.runner: asyncio.Runner | None = None
 
     def perform(self, order: dict[str, Any]) -> dict[str, Any]:
         if order["do"] == "offers":
-            return {"offers": [name for name in UNITS if hasattr(self.peer, name)]}
+            peer = self.load()
+            return {"offers": [name for name in UNITS if hasattr(peer, name)]}
         if order["do"] == "foreign":
             return {"foreign": sorted(set(foreign))}
         return self.measured(order)
 
     def measured(self, order: dict[str, Any]) -> dict[str, Any]:
         name = "arun" if order["do"] == "flight" else order["do"]
-        if name.endswith("run") and self.agent is None:
-            self.agent = self.peer.make_agent(PROMPT)
-        unit = unit_of(self.peer, name, self.agent)
+        unit = self.units.get(name) or self.units.setdefault(name, unit_of(self.load(), name))
         tally = Tally(STREAMED.strip(), TOKENS) if name.endswith("stream") else Tally(ANSWER)
         work = self.work_of(order, unit, tally)
         gc.collect()
