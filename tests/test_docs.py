@@ -258,6 +258,12 @@ def test_the_page_on_the_command_line_shows_the_commands_as_they_are():
     assert shown == script["page"](), "commands have changed: run `make command-line`"
 
 
+def test_every_extra_has_a_row():
+    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "installing.md").read_text(encoding="utf-8"), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert rows == sorted(project["optional-dependencies"])
+
+
 def test_every_sign_in_has_a_row_and_a_page():
     table = (DOCS / "sign-in.md").read_text(encoding="utf-8")
     sign_ins = {name for name in auth.__all__ if hasattr(getattr(auth, name), "flow")} - {"Auth", "TokenAuth"}
