@@ -19,11 +19,15 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
+from _foreign_sequel import go_on
+
 refused: list[str] = []
+asked: list[str] = []  # the models that were asked
 
 
 class NetworkOffError(OSError):
@@ -74,27 +78,36 @@ def run_job(script: str, endpoint: str, result: str, *options: str) -> None:
         _put_oarlock_in_place(endpoint, "--stand-ins" in options)
     sys.argv = [script]
     error: BaseException | None = None
+    names: Mapping[str, Any] = {}
+    told: dict[str, Any] = {"used": "", "refused": refused}
     try:
-        _run(Path(script))
+        names = _run(Path(script))
     except SystemExit as end:
         error = end if end.code else None
     except BaseException as problem:
         error = problem
-    Path(result).write_text(json.dumps({"error": error and _described(error), "refused": refused}), encoding="utf-8")
+    if error is None and not asked and "--real" not in options:
+        try:
+            told["used"] = go_on(names)
+        except BaseException as problem:
+            told["used_error"] = _described(problem)
+    Path(result).write_text(json.dumps({**told, "error": error and _described(error)}), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)  # threads that a script has left do not keep us
 
 
-def _run(script: Path) -> None:
+def _run(script: Path) -> Mapping[str, Any]:
+    """Run a script, and return what it has left behind."""
     if script.stat().st_size and "__main__" not in script.read_text(encoding="utf-8") and script.name == "main.py":
-        run = runpy.run_path(str(script), run_name="main").get("run")  # a project that `crewai run` would run
-        if run:
+        names = runpy.run_path(str(script), run_name="main")
+        if run := names.get("run"):  # a project that `crewai run` would run
             run()
-        return
+        return names
     code = compile(script.read_bytes(), str(script), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     sys.modules["__main__"] = module = ModuleType("__main__")
     module.__file__ = str(script)
     _execute(code, vars(module))
+    return vars(module)
 
 
 def _execute(code: CodeType, names: dict[str, Any]) -> None:
@@ -155,7 +168,12 @@ class Redirected:
 
     def __getattr__(self, verb: str) -> Any:
         method = getattr(self._transport, verb)
-        return lambda *request: method(*(dataclasses.replace(one, url=self._url) for one in request))
+
+        def redirected(*request: Any) -> Any:
+            asked.extend(one.url for one in request)
+            return method(*(dataclasses.replace(one, url=self._url) for one in request))
+
+        return redirected
 
 
 def _redirect_requests(endpoint: str) -> None:
@@ -167,6 +185,7 @@ def _redirect_requests(endpoint: str) -> None:
     def redirected(self: Any, request: Any, **options: Any) -> Any:
         if request.body and b"messages" in (request.body if isinstance(request.body, bytes) else request.body.encode()):
             request.url = f"{endpoint}/chat/completions"
+            asked.append("requests")
         return send(self, request, **options)
 
     adapters.HTTPAdapter.send = redirected  # type: ignore[method-assign]

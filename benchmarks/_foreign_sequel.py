@@ -5,6 +5,7 @@ Most blocks of a documentation build something and stop there. Whether it works 
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -36,15 +37,51 @@ def go_on(names: Mapping[str, Any]) -> str:
     if found[oarlock.Agent]:
         _kick_off(_crew([_task(agent) for agent in found[oarlock.Agent]], []))
         return "agent"
-    if llms := [one for one in things if isinstance(one, oarlock.BaseLLM)]:
+    if llms := [*_llms(names, things)]:
         for llm in llms:
             llm.call("Say hello.")
         return "llm"
     if tools := _tools(names, things):
-        agent = _agent(tools=tools)
-        _kick_off(_crew([_task(agent)], []))
+        _kick_off(_crew([_task(_agent(tools=tools))], []))
         return "tool"
+    if _is_heard():
+        _kick_off(_crew([_task(_agent(tools=[_look()]))], []))
+        return "hook"
     return ""
+
+
+def _is_heard() -> bool:
+    """Return whether the script has registered hooks, or handlers of events."""
+    from oarlock.agents.hooks import Hooks
+    from oarlock.compat.crewai.events.event_bus import crewai_event_bus
+
+    return Hooks.everywhere is not None or crewai_event_bus.has_handlers
+
+
+def _look() -> Any:
+    from crewai.tools import tool
+
+    def look(query: str) -> str:
+        """Look something up."""
+        return "A result."
+
+    return tool("look")(look)
+
+
+def _llms(names: Mapping[str, Any], things: Iterable[Any]) -> Iterator[Any]:
+    """Yield the script's LLMs, and objects of its classes of LLMs."""
+    from oarlock import BaseLLM
+
+    yield from (one for one in things if isinstance(one, BaseLLM))
+    for one in names.values():
+        if isinstance(one, type) and issubclass(one, BaseLLM) and one.__module__ == names.get("__name__"):
+            wanted = inspect.signature(one).parameters.values()
+            needed = [
+                part.name for part in wanted if part.default is part.empty and part.kind is part.POSITIONAL_OR_KEYWORD
+            ]
+            yield one(
+                *("https://llm.example.com/ask" if re.search("url|endpoint", name) else "scripted" for name in needed)
+            )
 
 
 def _flat(values: Iterable[Any]) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import builtins
 import json
 import re
 import symtable
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 _FENCE = re.compile(r"^([ \t]*)(`{3,})(\w+)([^\n]*)\n(.*?)^[ \t]*\2[ \t]*$", re.DOTALL | re.MULTILINE)
 _PAGES = (".md", ".mdx")
 _CONFIG = re.compile(r"(agents|tasks)\.yaml")
-_IMPORTS = "from crewai import LLM, Agent, Task\nfrom crewai.tools import tool"
+_IMPORTS = "from crewai import LLM, Agent, Crew, Task\nfrom crewai.tools import tool"
 _AGENT = "Agent(role='NAME', goal='Do what is asked', backstory='Experienced')"
 _TASK = f"NAME = Task(description='Do NAME', expected_output='A report', agent={_AGENT})"
 _TOOL = '@tool("NAME")\ndef NAME(query: str) -> str:\n    """Look something up."""\n    return "A result."'
@@ -33,7 +34,9 @@ _ADDED = {
     "tools": _TOOL,
 }
 """What to write for a name, by the argument that it is given to."""
-_GIVEN = frozenset(dir(builtins)) | {"__file__", "__name__"}
+_CREW = f"NAME = Crew(agents=[], tasks=[Task(description='Do NAME', expected_output='A report', agent={_AGENT})])"
+_GIVEN = frozenset(dir(builtins)) | {"__class__", "__file__", "__name__"}
+_STANDARD = {"dataclass": "from dataclasses import dataclass", "field": "from dataclasses import field"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,15 +171,21 @@ def _statement(module: str, name: ast.alias) -> str:
 
 
 def _assembled(where: str, block: Block, before: Sequence[Block], usual: dict[str, str], files: dict[str, str]) -> Unit:
-    """Put a block behind the nearest blocks before it on its page that have the names it needs, then add usual imports."""
+    """Put a block behind the nearest blocks before it on its page that have the names it needs, then add usual imports.
+
+    What CrewAI has is imported, also where an earlier block shows what it looks like inside.
+    """
     taken: list[int] = []
-    missing = set(block.missing)
+    theirs = {name for name in block.missing if name[0].isupper() and usual.get(name, "").startswith("from crewai")}
+    missing = set(block.missing) - theirs
     for number in reversed(range(len(before))):
         if missing & before[number].bound:
             taken.insert(0, number)
             missing = (missing - before[number].bound) | before[number].missing
     parts = [before[number].code for number in taken] + [block.code]
-    usual = {**usual, **{name: line for one in before for name, line in one.imports.items()}}
+    modules = {name: f"import {name}" for name in missing & sys.stdlib_module_names}
+    usual = {**_STANDARD, **modules, **usual, **{name: line for one in before for name, line in one.imports.items()}}
+    missing |= theirs
     imports = [usual[name] for name in sorted(missing) if name in usual]
     left = missing - usual.keys()
     added = _additions("\n".join(parts), frozenset(left))
@@ -196,6 +205,9 @@ def _additions(code: str, names: frozenset[str]) -> dict[str, str]:
             for value in values:
                 if isinstance(value, ast.Name) and value.id in names:
                     uses[value.id].add(_ADDED.get(given.arg or "", ""))
+        of = call.func if isinstance(call, ast.Call) else None
+        if isinstance(of, ast.Attribute) and "kickoff" in of.attr and isinstance(of.value, ast.Name):
+            uses.get(of.value.id, set()).add(_CREW)
     return {name: made.pop().replace("NAME", name) for name, made in uses.items() if len(made) == 1 and "" not in made}
 
 

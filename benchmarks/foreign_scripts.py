@@ -6,14 +6,16 @@ FOLDER holds documentation (.md, .mdx), notebooks and example projects, such as 
 examples. Nothing of them is kept here.
 
 - Each Python block of a page is a script. One that uses names which it does not define is put behind the nearest earlier
-  blocks of its page that define them; names that earlier blocks import, or other pages (`Agent`, `os`), are imported. A name that
-  is only given as an agent, a task, a tool or an LLM gets a plain one, and that is counted apart. What still lacks names is a
-  fragment that nobody can run. YAML blocks named agents.yaml and tasks.yaml lie beside, in config/. A notebook is one script;
+  blocks of its page that define them; names that earlier blocks import, or other pages (`Agent`, `os`), or that Python has, are
+  imported. A name that is only given as an agent, a task, a tool or an LLM, or kicked off, gets a plain one, and that is
+  counted apart. What still lacks names is a fragment that nobody can run. YAML blocks named agents.yaml and tasks.yaml lie beside, in config/. A notebook is one script;
   so is each program of an example project, run in a copy of its folder.
 - Each script runs in a process and an empty folder of its own, with `oarlock.compat.install_as_crewai()`. Whatever provider it
   names, all requests go to one scripted model on 127.0.0.1, which calls a tool once where there are tools, and then answers in
   the form that is asked for. There is no network, every key that a provider of `LLM` may want is "scripted", and agents without
   an LLM have the environment's, MODEL=openai/gpt-4o.
+- What a script has built without asking a model is then used as its reader would: its crew is kicked off, its agents get a task, its
+  LLM a question, its tools an agent, its hooks a crew that they hear of. That is counted apart, too.
 - Scripts that need a tool of a third party's service are run again with a stand-in for it, and counted apart.
 - `--real PYTHON` runs what we fail at under CrewAI itself, installed there, to tell its failures from ours.
 """
@@ -60,12 +62,24 @@ ORDER = [RUNS, FILLED, STOOD_IN, LEFT_OUT, THIRD_PARTY, SERVICE, READERS, UNENDI
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a script."""
+    """What became of a script.
+
+    Attributes:
+        name: of the script.
+        kind: what became of it.
+        reason: why.
+        requests: how many a model was asked.
+        used: what it built without asking a model, and what was then used as a reader would.
+        failed_when_used: what came of that, if it failed.
+        detail: a traceback.
+    """
 
     name: str
     kind: str
     reason: str = ""
     requests: int = 0
+    used: str = ""
+    failed_when_used: str = ""
     detail: str = field(default="", repr=False)
 
     @property
@@ -130,8 +144,16 @@ class Laboratory:
                 return Outcome(unit.name, OURS, f"the process ended with {ended}", self._count(label))
             told = json.loads(result.read_text(encoding="utf-8"))
         kind, reason = classify(told["error"], told["refused"]) if told["error"] else (RUNS, "")
-        detail = told["error"]["traceback"] if told["error"] else ""
-        return Outcome(unit.name, kind, reason, self._count(label), detail)
+        later = told.get("used_error")
+        return Outcome(
+            name=unit.name,
+            kind=kind,
+            reason=reason,
+            requests=self._count(label),
+            used=told["used"],
+            failed_when_used=": ".join(classify(later, told["refused"])) if later else "",
+            detail=(told["error"] or later or {}).get("traceback", ""),
+        )
 
 
 def _forked(*job: Any) -> int | None:
@@ -223,12 +245,13 @@ def classify(error: dict[str, Any], refused: Sequence[str]) -> tuple[str, str]:
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Yield the lines of the table of results."""
     counts = Counter(outcome.kind for outcome in outcomes)
-    asking = Counter(outcome.kind for outcome in outcomes if outcome.requests)
-    yield "| outcome | scripts | that asked a model |"
-    yield "|---|---:|---:|"
+    asking = Counter(outcome.kind for outcome in outcomes if outcome.requests and not outcome.used)
+    used = Counter(outcome.kind for outcome in outcomes if outcome.requests and outcome.used)
+    yield "| outcome | scripts | that asked a model | when what they built was used |"
+    yield "|---|---:|---:|---:|"
     for kind in ORDER:
         if counts[kind]:
-            yield f"| {kind} | {counts[kind]} | {asking[kind]} |"
+            yield f"| {kind} | {counts[kind]} | {asking[kind]} | {used[kind]} |"
 
 
 def reasons(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -240,6 +263,9 @@ def reasons(outcomes: Sequence[Outcome]) -> Iterator[str]:
                 grouped[outcome.reason].append(outcome.name)
         for reason, names in sorted(grouped.items(), key=lambda item: -len(item[1])):
             yield f"{kind}: {reason} ({len(names)}): {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+    for outcome in outcomes:
+        if outcome.failed_when_used:
+            yield f"runs, but what it built failed when used: {outcome.failed_when_used}: {outcome.name}"
 
 
 def main() -> None:

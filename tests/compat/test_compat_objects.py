@@ -140,6 +140,44 @@ def test_a_crew_may_get_its_tasks_later() -> None:
     assert crew.tasks[0].guardrail_max_retries == 5  # which CrewAI calls by this name now, too
 
 
+def test_none_where_crewai_takes_it_for_the_default() -> None:
+    agent = Agent(**POET, llm=ScriptedLLM(["Row."]), verbose=None, use_system_prompt=None, callbacks=[])
+    task = Task(**LINE, async_execution=None, human_input=None, markdown=None, create_directory=None, max_retries=None)
+    assert Crew(name=None, agents=[agent], tasks=[task], verbose=None).kickoff(input_files={}).raw == "Row."
+
+
+@pytest.mark.parametrize(
+    ("kickoff", "said"),
+    [
+        (
+            lambda crew: crew.kickoff(input_files={"a": "b"}),
+            r"Crew.kickoff\(input_files=.* is not in Oarlock: give the agent",
+        ),
+        (
+            lambda crew: asyncio.run(crew.kickoff_async(from_checkpoint="c")),
+            r"Crew.akickoff\(from_checkpoint='c'\) is not",
+        ),
+        (
+            lambda crew: crew.agents[0].kickoff("Hi", input_files=["a"]),
+            r"Agent.kickoff\(input_files=\['a'\]\) is not in",
+        ),
+        (
+            lambda crew: asyncio.run(crew.agents[0].akickoff("Hi", from_checkpoint="c")),
+            r"Agent.akickoff\(from_checkpoint=",
+        ),
+        (
+            lambda crew: crew.kickoff_for_each(inputs={"a": 1}),
+            "takes a list of inputs, a mapping for each run, not a dict",
+        ),
+        (lambda crew: asyncio.run(crew.akickoff_for_each(inputs=3)), "a mapping for each run, not an int"),
+    ],
+)
+def test_what_a_kickoff_does_not_take(kickoff: Callable[[Crew], Any], said: str) -> None:
+    crew = Crew(agents=[Agent(**POET, llm=ScriptedLLM([]))], tasks=[Task(**LINE)])
+    with pytest.raises(ConfigurationError, match=said):
+        kickoff(crew)
+
+
 def test_copies() -> None:
     crew = crew_of("One", "Two")
     crew.kickoff()
@@ -214,7 +252,7 @@ def test_what_has_no_effect_is_logged(build: Callable[[], Any], said: str, caplo
         (lambda: Agent(**POET, a2a=object()), r"Agent\(a2a=<object object at .*>\) is not in Oarlock: reach a remote"),
         (lambda: Agent(**POET, knowledge_sources=["x" * 99]), r"Agent\(knowledge_sources=\.\.\.\) is not in Oarlock"),
         (lambda: Crew(tasks=[], planning=True), r"Crew\(planning=True\) is not in Oarlock: write the plan"),
-        (lambda: Crew(tasks=[], config={"a": 1}), r"Crew\(config=\{'a': 1\}\) is not in Oarlock\.$"),
+        (lambda: Crew(tasks=[], config={"a": 1}), r"Crew\(config=\{'a': 1\}\) is not in Oarlock: give agents="),
         (lambda: Task(**LINE, input_files={"a": 1}), r"Task\(input_files=\{'a': 1\}\) is not in Oarlock"),
         (lambda: Agent(**POET, rolle="x"), "Did you mean 'role'"),
         (lambda: Agent("Poet"), "Agent takes keyword arguments only"),

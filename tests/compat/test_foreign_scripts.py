@@ -96,6 +96,27 @@ async def roles():
 
 assert await roles() == ["Poet"]
 ```
+
+```python
+from crewai.hooks import before_llm_call
+
+@before_llm_call
+def watch(context):
+    print(context.iterations)
+```
+
+```python
+picky = Task(description="Never", expected_output="Right", guardrail=lambda output: (False, "not good enough"))
+```
+
+```python
+from crewai.project import CrewBase, crew
+@CrewBase
+class Rowers:
+    @crew
+    def crew(self):
+        return Crew(tasks=[Task(description="Row", expected_output="Rowed", agent=poet)])
+```
 """
 EXPECTED = [
     ("runs", ""),
@@ -111,7 +132,11 @@ EXPECTED = [
     ("cannot be run by anybody", "no complete Python"),
     ("has no CrewAI in it", ""),
     ("runs", ""),
+    ("runs", ""),
+    ("runs", ""),
+    ("runs", ""),
 ]
+USED = [(1, "task"), (1, ""), (1, "task"), (2, "")]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +177,15 @@ def test_what_becomes_of_each_block(number: int, told: tuple[list[dict[str, str]
 
 
 def test_models_are_asked_whatever_provider_is_named(told: tuple[list[dict[str, str]], str]) -> None:
-    assert [outcome["requests"] for outcome in told[0]][:4] == [0, 1, 0, 2]
+    assert [(outcome["requests"], outcome["used"]) for outcome in told[0]][:4] == USED
+
+
+def test_what_a_block_has_built_is_used(told: tuple[list[dict[str, str]], str]) -> None:
+    hook, picky, rowers = told[0][13:16]
+    assert (hook["requests"], hook["used"]) == (2, "hook")
+    assert (picky["requests"], picky["used"]) == (4, "")
+    assert picky["failed_when_used"].startswith("our failure: GuardrailError: Task 'Never'")
+    assert (rowers["requests"], rowers["used"]) == (1, "crew")
 
 
 def test_a_project_runs_in_a_copy_of_its_folder(told: tuple[list[dict[str, str]], str]) -> None:
@@ -161,6 +194,6 @@ def test_a_project_runs_in_a_copy_of_its_folder(told: tuple[list[dict[str, str]]
 
 
 def test_the_table(told: tuple[list[dict[str, str]], str]) -> None:
-    assert "| runs | 4 | 2 |\n" in told[1]
-    assert "| our failure | 1 | 0 |\n" in told[1]
+    assert "| runs | 7 | 3 | 3 |\n" in told[1]
+    assert "| our failure | 1 | 0 | 0 |\n" in told[1]
     assert "needs a service: example.com (1): page#7\n" in told[1]

@@ -81,22 +81,27 @@ def test_every_answer_has_an_id_and_no_guesses_of_its_type():
 
 def test_too_many_at_once_are_told_to_come_again():
     async def ask() -> list[httpx2.Response]:
+        both_wait, go_on = asyncio.Barrier(3), asyncio.Event()
+
+        class Waiting(BaseLLM):
+            async def acall(self, messages):
+                await both_wait.wait()
+                await go_on.wait()
+                return "Hello"
+
         waiting = create_app({"mine": Waiting()}, limits=Limits(requests_at_once=2))
         transport = httpx2.ASGITransport(app=waiting)
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await asyncio.gather(*(client.post("/v1/chat/completions", json=body()) for _ in range(3)))
+            two = [asyncio.ensure_future(client.post("/v1/chat/completions", json=body())) for _ in range(2)]
+            await both_wait.wait()
+            refused = await client.post("/v1/chat/completions", json=body())
+            go_on.set()
+            return [refused, *await asyncio.gather(*two)]
 
-    responses = asyncio.run(ask())
-    assert sorted(response.status_code for response in responses) == [200, 200, 503]
-    (refused,) = (response for response in responses if response.status_code == 503)
+    refused, *answered = asyncio.run(ask())
+    assert [response.status_code for response in answered] == [200, 200]
+    assert refused.status_code == 503
     assert (refused.json()["error"]["code"], refused.headers["retry-after"]) == ("busy", "1")
-
-
-class Waiting(BaseLLM):
-    async def acall(self, messages):
-        for _ in range(10):
-            await asyncio.sleep(0)
-        return "Hello"
 
 
 def test_a_call_that_hangs_is_given_up():

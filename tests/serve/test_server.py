@@ -66,12 +66,18 @@ async def test_there_are_no_websockets():
 
 
 async def test_a_request_that_the_server_gives_up_is_told_so():
-    app = create_app({"mine": Waits()})
+    begun = asyncio.Event()
+
+    class Begins(Waits):
+        async def acall(self, messages):
+            begun.set()
+            await super().acall(messages)
+
+    app = create_app({"mine": Begins()})
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
         asking = asyncio.ensure_future(client.post("/v1/chat/completions", json=body()))
-        for _ in range(20):
-            await asyncio.sleep(0)
+        await begun.wait()
         asking.cancel()
         response = await asking
     assert (response.status_code, response.json()["error"]["code"]) == (503, "ending")

@@ -294,6 +294,18 @@ def test_an_args_schema_with_aliases_and_extras() -> None:
     assert send.run(**{"from": "me", "to": "you"}) == ("me", {"to": "you"})
 
 
+def test_a_model_gives_nothing_for_stars() -> None:
+    @tool
+    def browse(cmd: str, *args: Any, **kwargs: Any) -> Any:
+        """Browse."""
+        return cmd, args, kwargs
+
+    assert list(parameters(browse)["properties"]) == ["cmd"]
+    assert browse.run("go") == ("go", (), {})
+    with pytest.raises(ToolError, match="there is no argument 'speed'"):
+        browse.run("go", speed=3)
+
+
 def bad_star(*args: int) -> None:
     """Bad."""
 

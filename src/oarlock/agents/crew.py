@@ -18,6 +18,7 @@ from oarlock.agents.definitions import check_budget, check_llm, checked, functio
 from oarlock.agents.graph import Order
 from oarlock.agents.hierarchy import assignment_of, manager_of, staff_of
 from oarlock.agents.hooks import Hook, check_hooks
+from oarlock.agents.inputs import several
 from oarlock.agents.limits import PerMinute, per_minute
 from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment
@@ -346,7 +347,7 @@ class Crew:
         record: str | Path | Recording | None = None,
     ) -> list[CrewOutput]:
         """Run the crew once for each of the inputs, one after the other, blocking."""
-        return [self.kickoff(one, user=user, on_event=on_event, record=record) for one in inputs]
+        return [self.kickoff(one, user=user, on_event=on_event, record=record) for one in several(inputs)]
 
     async def akickoff_for_each(
         self,
@@ -359,7 +360,7 @@ class Crew:
         """Run the crew for all of the inputs at once, on the running event loop; results come in their order."""
         if self.streams:
             return _in_chunks().streamed_for_each(self, inputs, user, on_event, record)  # type: ignore[no-any-return]
-        given = list(inputs)
+        given = several(inputs)
 
         async def all_of_them(runtime: Runtime) -> list[CrewOutput]:
             runs = (lambda one=one: self.run(runtime, one, user, on_event, record=record) for one in given)

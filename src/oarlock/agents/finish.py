@@ -16,7 +16,7 @@ from oarlock.agents.prompts import MARKDOWN, REJECTED
 from oarlock.agents.structured import Read, Structure, strict
 from oarlock.agents.work import notify
 from oarlock.contract.context import tell
-from oarlock.contract.errors import GuardrailError, OutputError, StepsExhaustedError
+from oarlock.contract.errors import GuardrailError, OutputError, StepsExhaustedError, times
 from oarlock.contract.events import AnswerRejected, GuardrailChecked
 from oarlock.contract.records import dataclass
 from oarlock.contract.secret import scrub
@@ -147,7 +147,7 @@ class Finish:
         if len(reasons) > self.retries:
             listed = "; ".join(f"{number}. {scrub(reason)}" for number, reason in enumerate(reasons, 1))
             raise GuardrailError(
-                f"{self.owner}: the answer failed its guardrail {len(reasons)} times: {listed}. "
+                f"{self.owner}: the answer failed its guardrail {times(len(reasons))}: {listed}. "
                 "The error has the last answer as .text.",
                 text=output.raw,
                 reasons=reasons,

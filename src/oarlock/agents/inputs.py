@@ -1,14 +1,14 @@
-"""Filling `{name}`s in texts from a run's inputs."""
+"""The inputs of runs, and filling `{name}`s in texts from them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 
-__all__ = ["fill", "names_in"]
+__all__ = ["fill", "names_in", "several"]
 
 _NAME = re.compile(r"\{\{([A-Za-z_][A-Za-z0-9_-]*)\}\}|\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 
@@ -57,3 +57,16 @@ def names_in(template: str) -> list[str]:
         ['topic', 'year']
     """
     return [name for _, name in _NAME.findall(template) if name]
+
+
+def several(inputs: object) -> list[Mapping[str, Any]]:
+    """Return the inputs of several runs as a list.
+
+    Raises:
+        ConfigurationError: they are those of one run, or no inputs at all.
+    """
+    if isinstance(inputs, Mapping | str) or not isinstance(inputs, Iterable):
+        raise ConfigurationError(
+            f"Crew: kickoff_for_each takes a list of inputs, a mapping for each run, not {a_kind(inputs)}."
+        )
+    return list(inputs)

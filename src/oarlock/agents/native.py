@@ -6,7 +6,7 @@ import functools
 
 from oarlock.agents.prompts import ANSWER_NOW
 from oarlock.agents.work import Work
-from oarlock.contract.errors import StepsExhaustedError
+from oarlock.contract.errors import StepsExhaustedError, how_many
 from oarlock.contract.reply import Reply, ToolCall
 from oarlock.contract.secret import scrub
 from oarlock.runtime import Job
@@ -86,6 +86,6 @@ async def answer_now(work: Work) -> str:
 def exhausted(work: Work, tool: str) -> StepsExhaustedError:
     """Return what to say of an agent that wants a tool even in its last turn."""
     return StepsExhaustedError(
-        f"Agent {work.role!r} gave no answer within {work.calls} model calls: it kept calling tools, the last one "
+        f"Agent {work.role!r} gave no answer within {how_many(work.calls, 'model call')}: it kept calling tools, the last one "
         f"{scrub(tool, 64)!r}. Raise max_iter, or give it tools that lead to an end."
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oarlock.agents.prompts import REPAIR, SCHEMA
 from oarlock.contract.context import tell
-from oarlock.contract.errors import ConfigurationError, OutputError
+from oarlock.contract.errors import ConfigurationError, OutputError, times
 from oarlock.contract.events import AnswerRejected
 from oarlock.contract.records import dataclass
 from oarlock.contract.secret import scrub
@@ -94,7 +94,7 @@ class Structure:
             work.say(REPAIR.format(problems=errors[-1]))
             answer = (await work.ask()).text
         raise OutputError(
-            f"Agent {work.role!r} gave no answer that fits {self.model.__name__}, asked {len(errors)} times: "
+            f"Agent {work.role!r} gave no answer that fits {self.model.__name__}, asked {times(len(errors))}: "
             f"{scrub(errors[-1])}. The error has the last answer as .text and all that was wrong as .errors.",
             text=answer,
             errors=errors,

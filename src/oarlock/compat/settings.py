@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oarlock.agents.left_out import not_in_oarlock
+from oarlock.agents.left_out import INSTEAD, not_in_oarlock
 from oarlock.contract.errors import ConfigurationError
 
-__all__ = ["settled"]
+__all__ = ["settled", "without_left_out"]
 
 _log = logging.getLogger("oarlock.compat")
 
@@ -25,6 +25,19 @@ _WITHOUT_EFFECT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Task": {"allow_crewai_trigger_context": "there are no triggers"},
 }
+# Arguments whose `None` means what they have by default, in CrewAI too.
+_DEFAULT_FOR_NONE: Final = frozenset(
+    {
+        "async_execution",
+        "create_directory",
+        "human_input",
+        "markdown",
+        "max_retries",
+        "name",
+        "use_system_prompt",
+        "verbose",
+    }
+)
 # By the class: older names that CrewAI still takes.
 _RENAMED: Final[Mapping[str, Mapping[str, str]]] = {"Task": {"max_retries": "guardrail_max_retries"}}
 # By the class: arguments that ask for something only if they are not this; then they are refused.
@@ -33,6 +46,7 @@ _OFF: Final[Mapping[str, Mapping[str, Any]]] = {
         "a2a": None,
         "agent_executor": None,
         "apps": None,
+        "callbacks": [],
         "checkpoint": None,
         "embedder": None,
         "from_repository": None,
@@ -88,15 +102,27 @@ def settled(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
         if name in without_effect:
             if value:
                 _log.warning("%s(%s=%r) has no effect in Oarlock: %s", owner, name, value, without_effect[name])
-        elif name in renamed:
-            if value is not None:
-                kept[renamed[name]] = value
-        elif name == "verbose" and isinstance(value, int):
-            kept[name] = bool(value)  # older scripts have 2 for more of it
-        elif name == "date_format" and not given.get("inject_date"):
-            continue  # the form of what is not asked for
-        elif name not in off:
-            kept[name] = value
-        elif value is not None and value != off[name]:
-            raise ConfigurationError(not_in_oarlock(owner, name, value))
+        elif name in off:
+            if value is not None and value != off[name]:
+                raise ConfigurationError(not_in_oarlock(owner, name, value))
+        elif not _says_nothing(name, value, given):
+            loud = name == "verbose" and isinstance(value, int)  # older scripts have 2 for more of it
+            kept[renamed.get(name, name)] = bool(value) if loud else value
     return kept
+
+
+def _says_nothing(name: str, value: Any, given: Mapping[str, Any]) -> bool:
+    """Return whether an argument changes nothing: it is the default, or the form of a date that nobody asks for."""
+    return (value is None and name in _DEFAULT_FOR_NONE) or (name == "date_format" and not given.get("inject_date"))
+
+
+def without_left_out(owner: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a method without those of CrewAI's that are not here, if they ask for nothing.
+
+    Raises:
+        ConfigurationError: one of them asks for something.
+    """
+    for name, value in given.items():
+        if name in INSTEAD and value:
+            raise ConfigurationError(not_in_oarlock(owner, name, value))
+    return {name: value for name, value in given.items() if name not in INSTEAD}

@@ -314,6 +314,26 @@ def a_kind(thing: object) -> str:
     return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
+def how_many(count: int, of: str) -> str:
+    """Return a number of things in words, for a message.
+
+    Example:
+        >>> how_many(1, "call"), how_many(1200, "token")
+        ('1 call', '1,200 tokens')
+    """
+    return f"{count:,} {of}{'s'[: count != 1]}"
+
+
+def times(count: int) -> str:
+    """Return how often something was done, for a message.
+
+    Example:
+        >>> times(1), times(3)
+        ('once', '3 times')
+    """
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def misspelt(what: str, names: Iterable[str], known: Iterable[str]) -> ConfigurationError:
     """Return the error for arguments that do not exist, naming the nearest that do.
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from oarlock.contract.context import current_call, scope, tell
-from oarlock.contract.errors import OarlockError, ToolError
+from oarlock.contract.errors import OarlockError, ToolError, times
 from oarlock.contract.events import ToolFinished, ToolStarted
 from oarlock.contract.reply import ToolCall
 from oarlock.contract.secret import scrub
@@ -219,9 +219,7 @@ def _not_run(name: str, error: ToolError) -> ToolAnswer:
 def _refuse_used_up(tool: BaseTool, allowed: bool) -> None:
     if not allowed:
         most = tool.max_usage_count
-        raise ToolError(
-            f"it may be used {'once' if most == 1 else f'{most} times'} in a run, and was. Go on without it."
-        )
+        raise ToolError(f"it may be used {times(most or 0)} in a run, and was. Go on without it.")
 
 
 def _too_late(name: str) -> ToolTimeoutError:

@@ -146,7 +146,7 @@ def tool(
         result_schema: a pydantic model that results must fit; see `BaseTool`.
 
     Raises:
-        ToolError: no description, or parameters that a model cannot give by name (`*args`, `**kwargs`).
+        ToolError: no description, or no parameters but `*args` and `**kwargs`, which a model cannot give by name.
 
     Example:
         >>> @tool

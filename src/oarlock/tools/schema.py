@@ -28,6 +28,7 @@ __all__ = ["KEY", "Arguments", "Takes", "arguments_of", "check_parameters", "che
 
 KEY = "idempotency_key"  # a parameter of this name is filled by the library and not shown to the model
 _Parameter = inspect.Parameter
+_VARIABLE = (_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD)
 
 
 class Takes(Protocol):
@@ -122,9 +123,10 @@ def check_signature(function: Callable[..., Any], who: str) -> inspect.Signature
 
 
 def check_parameters(signature: inspect.Signature, who: str) -> None:
-    """Refuse parameters that a model cannot fill by name."""
+    """Refuse parameters that a model cannot fill by name. Beside some that it can, `*args` and `**kwargs` may stay empty."""
+    some_named = any(one.kind not in _VARIABLE for one in signature.parameters.values())
     for number, one in enumerate(signature.parameters.values()):
-        if one.kind in (_Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD):
+        if one.kind in _VARIABLE and not some_named:
             stars = "*" if one.kind is _Parameter.VAR_POSITIONAL else "**"
             raise ToolError(
                 f"{who} takes {stars}{one.name}, which a model cannot be told about: name each parameter, or give args_schema."
@@ -175,7 +177,7 @@ def arguments_of(
     definitions: dict[str, Any] = {}
     fields: dict[str, str] = {}
     for name, one in signature.parameters.items():
-        if name != KEY:
+        if name != KEY and one.kind not in _VARIABLE:
             safe = _safe(name)
             fields.update({safe: name} if safe != name else {})
             definitions[safe] = _definition(

@@ -9,7 +9,7 @@ from typing import Any
 import oarlock
 from oarlock.compat.crewai.utilities.llm_utils import with_llms
 from oarlock.compat.missing import Says, public, sentence
-from oarlock.compat.settings import settled
+from oarlock.compat.settings import settled, without_left_out
 
 __all__ = ["Crew"]
 
@@ -57,6 +57,16 @@ class Crew(oarlock.Crew, metaclass=Says):
                 if hasattr(task, "output"):  # a task of `crewai`; one of `oarlock` itself keeps nothing
                     task.output = output
         return result
+
+    def kickoff(self, inputs: Any = None, **given: Any) -> Any:
+        """Run the crew, blocking; see `oarlock.Crew`."""
+        return super().kickoff(inputs, **without_left_out("Crew.kickoff", given))
+
+    async def akickoff(self, inputs: Any = None, **given: Any) -> Any:
+        """Run the crew from a coroutine; the same as `kickoff`."""
+        return await super().akickoff(inputs, **without_left_out("Crew.akickoff", given))
+
+    kickoff_async = akickoff
 
     def copy(self) -> Crew:
         """Return another crew of the same agents and tasks. Runs change neither, so that there is seldom need for one."""

@@ -10,7 +10,7 @@ import oarlock
 from oarlock.compat.crewai.lite_agent_output import LiteAgentOutput
 from oarlock.compat.crewai.utilities.llm_utils import environment_llm, with_llms
 from oarlock.compat.missing import Says, public, sentence
-from oarlock.compat.settings import settled
+from oarlock.compat.settings import settled, without_left_out
 
 __all__ = ["Agent"]
 
@@ -43,12 +43,26 @@ class Agent(oarlock.Agent, metaclass=Says):
             given["llm"] = environment_llm()
         super().__init__(*args, **given)
 
-    def kickoff(self, messages: Any, response_format: type[Any] | None = None) -> LiteAgentOutput:
+    def kickoff(
+        self,
+        messages: Any,
+        response_format: type[Any] | None = None,
+        input_files: Any = None,
+        from_checkpoint: Any = None,
+    ) -> LiteAgentOutput:
         """Answer a prompt, or the last of several messages in the light of those before it, without a crew."""
+        without_left_out("Agent.kickoff", {"input_files": input_files, "from_checkpoint": from_checkpoint})
         return LiteAgentOutput.of(super().kickoff(_prompt(messages), response_format))
 
-    async def akickoff(self, messages: Any, response_format: type[Any] | None = None) -> LiteAgentOutput:
+    async def akickoff(
+        self,
+        messages: Any,
+        response_format: type[Any] | None = None,
+        input_files: Any = None,
+        from_checkpoint: Any = None,
+    ) -> LiteAgentOutput:
         """Answer a prompt from a coroutine; the same as `kickoff`."""
+        without_left_out("Agent.akickoff", {"input_files": input_files, "from_checkpoint": from_checkpoint})
         return LiteAgentOutput.of(await super().akickoff(_prompt(messages), response_format))
 
     kickoff_async = akickoff
