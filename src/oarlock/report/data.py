@@ -311,7 +311,7 @@ def _short(text: str, most: int) -> str:
 
 
 def _round(seconds: float) -> float:
-    return round(seconds, 4)
+    return round(seconds, 6)
 
 
 def _money(cost: Decimal | None) -> str | None:

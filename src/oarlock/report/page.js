@@ -60,7 +60,8 @@ const waitWords = (cause) => (["backoff", "throttled"].includes(cause) ? causeWo
 const causeClass = (cause) => `wait ${CAUSES[cause] ? cause : "other"}`;
 
 function time(seconds) {
-  if (seconds < 0.0005) return "0 s";
+  if (seconds < 0.0000005) return "0 s";
+  if (seconds < 0.0009995) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 0.9995) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 59.95) return `${seconds.toFixed(seconds < 9.995 ? 2 : 1)} s`;
   const whole = Math.round(seconds);

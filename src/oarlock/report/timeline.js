@@ -138,6 +138,7 @@ function ticks() {
   return found;
 }
 
+// Tables that are laid out otherwise, as on a phone, are none to screen readers unless roles say so.
 function rowOf({ piece, depth, flat }, shown, marks) {
   const open = state.open.has(piece.i);
   const name = nameOf(piece);
@@ -149,15 +150,15 @@ function rowOf({ piece, depth, flat }, shown, marks) {
   const what = make("div", { class: "what" }, toggle, make("div", {}, opener, make("span", { class: "says" }, ...saying(piece, depth))));
   what.style.paddingLeft = `${depth * 1.1}rem`;
   const scale = make("div", { class: "scale", "aria-hidden": "true" }, marks.map((when) => placed(make("div", { class: "grid" }), when)));
-  const where = make("td", { class: "track" }, scale, laneOf(piece), make("span", { class: "unseen" }, spoken(piece)));
+  const where = make("td", { class: "track", role: "cell" }, scale, laneOf(piece), make("span", { class: "unseen" }, spoken(piece)));
   const tokens = state.tokens.get(piece);
   return make(
-    "tr", { class: `is-${piece.k}` },
-    make("th", { scope: "row" }, what),
-    make("td", { class: "agent" }, piece.k === "tool" && !piece.co ? "" : piece.a),
+    "tr", { class: `is-${piece.k}`, role: "row" },
+    make("th", { scope: "row", role: "rowheader" }, what),
+    make("td", { class: "agent", role: "cell" }, piece.k === "tool" && !piece.co ? "" : piece.a),
     where,
-    make("td", { class: "number took" }, piece.s === "skipped" ? "—" : time(piece.d)),
-    make("td", { class: "number tokens" }, tokens ? count(tokens) : ""),
+    make("td", { class: "number took", role: "cell" }, piece.s === "skipped" ? "—" : time(piece.d)),
+    make("td", { class: "number tokens", role: "cell" }, tokens ? count(tokens) : ""),
   );
 }
 
@@ -191,7 +192,7 @@ function moreRow({ key, left, depth }) {
     showRows(`[data-more="${key}"]`);
   };
   const button = make("button", { type: "button", "data-more": key, onclick: more }, `Show ${count(Math.min(PAGE, left))} more of ${count(left)}`);
-  return make("tr", {}, make("td", { colspan: "5" }, button));
+  return make("tr", { role: "row" }, make("td", { colspan: "5", role: "cell" }, button));
 }
 
 function turn(piece) {
