@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from oarlock import Agent, ConfigurationError, Crew, ServerError, Task, ToolCall, tool
+from oarlock import Agent, ConfigurationError, Crew, ServerError, Task, ToolCall, current_call, tool
 from oarlock.events import CallFinished, CallStarted, Event, ModelDelta, RecordingFailed, TaskFinished, to_dict
 from oarlock.policies import Budget, Price
 from oarlock.report import Recording
@@ -187,18 +187,22 @@ def test_the_users_own_redaction_sees_all_texts_and_no_names(path: Path) -> None
     assert call["function"] == {"name": "look_up", "arguments": "[text]"}
 
 
-def test_a_redaction_that_fails_keeps_the_text_out(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_redaction_that_fails_keeps_the_text_out(
+    path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     def redact(text: str) -> str:
         raise ZeroDivisionError(text)
 
     heard: list[Event] = []
-    output = crew_of("a", "b").kickoff({"topic": "boats"}, on_event=heard.append, record=Recording(path, redact=redact))
+    crew = crew_of("a", "b", verbose=True)
+    output = crew.kickoff({"topic": "boats"}, on_event=heard.append, record=Recording(path, redact=redact))
     assert output.raw == "b"
     (failed,) = (event for event in heard if isinstance(event, RecordingFailed))
     assert failed.why == "ZeroDivisionError in what makes lines of events"
     assert "boats" not in path.read_text()
     assert "is not complete: ZeroDivisionError" in caplog.text
     assert "boats" not in caplog.text
+    assert capsys.readouterr().err.count("run.jsonl is not complete: ZeroDivisionError") == 1
 
 
 @pytest.mark.parametrize("how", ["blocking", "async"])
@@ -318,3 +322,29 @@ def test_half_characters_and_strange_keys_are_kept_as_they_can_be(path: Path) ->
         "",
         "One ?",
     ]
+
+
+def test_runs_that_are_read_in_chunks_are_recorded(path: Path) -> None:
+    for _ in crew_of("a", "b", streams=True).kickoff({"topic": "boats"}, record=path):
+        pass
+
+    async def for_each() -> None:
+        crew = crew_of("a", "b", "c", "d", streams=True)
+        async for _ in await crew.akickoff_for_each([{"topic": "x"}, {"topic": "y"}], record=path):
+            pass
+
+    asyncio.run(for_each())
+    lines = lines_of(path)
+    assert sum("oarlock_record" in line for line in lines) == 3
+    assert [line.get("event") for line in lines].count("RunFinished") == 3
+    assert not [line for line in lines if line.get("event") == "ModelDelta"]
+
+
+def test_what_is_told_after_the_end_is_not_written(path: Path) -> None:
+    """By a callback's thread, say, that goes on when its run is over."""
+    heard: list[Any] = []
+    crew = crew_of("a", "b", step_callback=lambda step: heard.append(current_call().listener))
+    crew.kickoff({"topic": "boats"}, record=path)
+    before = path.read_bytes()
+    heard[0](TaskFinished(seconds=1.0, answer="late"))
+    assert path.read_bytes() == before

@@ -194,6 +194,9 @@ _NOTES: Final[dict[str, Callable[[Facts], str]]] = {
     "ContextShortened": _shortened,
     "FellBack": _fell_back,
     "HumanAnswered": _said,
+    "RecordingFailed": lambda facts: (
+        f"the record {plain(facts.text('path'))} is not complete: {plain(facts.text('why'))}"
+    ),
     "SignedIn": _signed_in,
 }
 
