@@ -65,7 +65,7 @@ def test_retries_are_events_of_the_one_span_with_their_reasons(seen: Seen, colou
     assert facts["server.address"] == "127.0.0.1"
     assert f":{facts['server.port']}/" in endpoint.url
     assert facts["oarlock.attempts"] == 3
-    assert facts["oarlock.wait"] == facts["oarlock.wait.retry"] >= 2
+    assert facts["oarlock.waited.total"] == facts["oarlock.waited.retry"] >= 2
     first, waited, second, waited_again = events_of(span)
     assert first[0] == second[0] == "oarlock.retry"
     assert waited[0] == waited_again[0] == "oarlock.waited"
@@ -101,7 +101,7 @@ def test_waits_for_a_limit_and_for_a_place_say_why(seen: Seen):
     (waiting, facts), (waited, after) = events_of(second)
     assert (waiting, waited) == ("oarlock.waiting", "oarlock.waited")
     assert facts["oarlock.wait.cause"] == after["oarlock.wait.cause"] == "rate_limit"
-    assert second.attributes["oarlock.wait.rate_limit"] == after["oarlock.seconds"] > 50
+    assert second.attributes["oarlock.waited.rate_limit"] == after["oarlock.seconds"] > 50
 
 
 def test_a_fallback_is_a_span_below_and_its_tokens_count_once(seen: Seen, colour):

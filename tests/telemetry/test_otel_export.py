@@ -127,6 +127,7 @@ def test_the_names_are_those_of_the_conventions_as_installed():
     unknown = {name for name in (*attributes, *metrics) if not name.startswith("oarlock.")} - known - newer
     assert not unknown
     assert len(set(attributes)) == len(attributes)
+    assert not [one for one in attributes for other in attributes if other.startswith(f"{one}.") and one != other]
     providers = {one.value for one in gen_ai_attributes.GenAiProviderNameValues}
     assert set(PROVIDERS.values()) <= providers
 

@@ -141,7 +141,7 @@ class CallSpan(WatchedCall):
             facts[Attribute.ATTEMPTS] = self.attempts
         if self.waits:
             facts[Attribute.WAITED] = sum(self.waits.values())
-            facts.update({f"{Attribute.WAITED}.{cause}": seconds for cause, seconds in self.waits.items()})
+            facts.update({f"{Attribute.WAITED_FOR}{short(cause)}": seconds for cause, seconds in self.waits.items()})
         if self._first_chunk is not None:
             facts[Attribute.FIRST_CHUNK] = self._first_chunk
         self._span.end(facts, problem)

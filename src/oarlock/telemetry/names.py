@@ -60,9 +60,8 @@ class Attribute:
     # Ours.
     ATTEMPTS: Final = "oarlock.attempts"
     ATTEMPT: Final = "oarlock.attempt"
-    WAITED: Final = (
-        "oarlock.wait"  # seconds in all; of each cause: `oarlock.wait.retry`, `oarlock.wait.rate_limit`, ...
-    )
+    WAITED: Final = "oarlock.waited.total"  # seconds
+    WAITED_FOR: Final = "oarlock.waited."  # and the cause: `oarlock.waited.retry`, `oarlock.waited.rate_limit`, ...
     CAUSE: Final = "oarlock.wait.cause"
     EXPECTED: Final = "oarlock.wait.expected"
     SECONDS: Final = "oarlock.seconds"

@@ -85,7 +85,7 @@ class Prometheus(Watcher):
             raise ConfigurationError(
                 "Prometheus: the registry has Oarlock's metrics already: use the one object, or another registry."
             ) from None
-        self.model, self._endpoint, self._crew, self._agent, self._tool = (Bounded() for _ in range(5))
+        self.model, self.cause, self._endpoint, self._crew, self._agent, self._tool = (Bounded() for _ in range(6))
         self._crews: dict[str, str] = {}  # of the runs that go on
 
     # As a policy.
@@ -179,9 +179,9 @@ class _CountedCall(WatchedCall):
     def observe(self, event: Event) -> None:
         families, model = self._families, self._model
         if isinstance(event, Waiting):
-            families.waits.labels(model, event.cause).inc()
+            families.waits.labels(model, self._prometheus.cause(event.cause)).inc()
         elif isinstance(event, Waited):
-            families.waited.labels(model, event.cause).inc(max(0.0, event.seconds))
+            families.waited.labels(model, self._prometheus.cause(event.cause)).inc(max(0.0, event.seconds))
         elif isinstance(event, FellBack):
             families.fallbacks.labels(model, self._prometheus.model(event.to_model)).inc()
         elif isinstance(event, CacheHit):
