@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from telemetry_helpers import ADD, ANSWER, crew_of
+from telemetry_helpers import ADD, ANSWER, Seen, crew_of, events_of
 
 from oarlock import Agent, ChatLLM, ConfigurationError, Crew, Task, ToolCall
 from oarlock.auth import BearerToken
@@ -162,6 +162,29 @@ def test_a_registry_has_the_metrics_once():
         Prometheus(registry)
     with pytest.raises(ConfigurationError, match="registry must be a"):
         Prometheus("default")
+
+
+@pytest.mark.parametrize("first", ["otel", "prometheus"])
+def test_beside_opentelemetry_both_see_everything(scraped: Scraped, seen: Seen, first):
+    uninstrument()
+    both = [seen.telemetry(), scraped.prometheus]
+    instrument(*(both if first == "otel" else both[::-1]))
+    with LoopbackEndpoint([500, "Hello"]) as endpoint, VirtualRuntime():
+        second = ChatLLM("second", endpoint.url, auth=BearerToken(lambda: "a-token"))
+        llm = ScriptedLLM([ServerError("down", status=503)], model="first").with_policies(Fallback(second))
+        assert "".join(map(str, llm.stream("Hi"))) == "Hello"
+    assert seen.tree() == ["chat first", "  chat second"]
+    tokens = seen.span("chat second").attributes["gen_ai.usage.input_tokens"]
+    assert scraped("oarlock_tokens_total", model="second", type="input") == tokens > 0
+    assert scraped("oarlock_tokens_total", model="first", type="input") is None
+    assert "gen_ai.usage.input_tokens" not in seen.span("chat first").attributes
+    assert [name for name, _ in events_of(seen.span("chat second"))] == [
+        "oarlock.signed_in",
+        "oarlock.retry",
+        "oarlock.waited",
+    ]
+    assert scraped("oarlock_sign_ins_total", method="BearerToken", why="first use") == 1
+    assert scraped("oarlock_waits_total", model="second", cause="retry") == 1
 
 
 def test_as_a_policy_it_counts_one_llm():

@@ -29,6 +29,7 @@ class WatchedCall:
         attempts: requests so far, those to fallbacks included.
         waits: seconds by cause.
         headers: to be sent along.
+        around: the call in which this one is made, whoever watches it: telemetry of another kind watches this very call.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -37,12 +38,20 @@ class WatchedCall:
         self.attempts = 1
         self.waits: dict[str, float] = {}
         self._inner: list[Usage] = []
+        self.around: WatchedCall | None = None
         self._owner = owner
         self._llm = llm
 
-    def is_of(self, owner: object, llm: BaseLLM | None) -> bool:
-        """Return whether this is a call of that LLM, under that telemetry: one that asks through `super()` is still the same."""
-        return self._owner is owner and self._llm is llm and llm is not None
+    def of(self, owner: object) -> WatchedCall | None:
+        """Return the innermost call from here outwards that this telemetry watches."""
+        call: WatchedCall | None = self
+        while call is not None and call._owner is not owner:  # noqa: SLF001  its own class
+            call = call.around
+        return call
+
+    def is_of(self, llm: BaseLLM | None) -> bool:
+        """Return whether this is a call of that LLM: one that asks through `super()` is still the same."""
+        return self._llm is llm and llm is not None
 
     def observe(self, event: Event) -> None:
         """Take note of what the policies tell."""
@@ -103,9 +112,10 @@ def quietly(note: Callable[..., None], *args: Any) -> bool:
 _watched: ContextVar[WatchedCall | None] = ContextVar("oarlock_watched", default=None)
 
 
-def current_watched() -> WatchedCall | None:
-    """Return the call that is made here."""
-    return _watched.get()
+def current_watched(owner: object) -> WatchedCall | None:
+    """Return the call that is made here, as this telemetry watches it."""
+    call = _watched.get()
+    return None if call is None else call.of(owner)
 
 
 def watched(begin: Callable[[], WatchedCall], owner: object, llm: BaseLLM | None, handler: Handler) -> Handler:
@@ -119,10 +129,12 @@ def watched(begin: Callable[[], WatchedCall], owner: object, llm: BaseLLM | None
     """
 
     async def handle(runtime: Runtime, request: Request) -> Reply:
-        outer = _watched.get()
-        if outer is not None and outer.is_of(owner, llm) and not current_call().apart:
+        around = _watched.get()
+        outer = None if around is None else around.of(owner)
+        if outer is not None and outer.is_of(llm) and not current_call().apart:
             return await handler(runtime, request)
         call = begin()
+        call.around = around
         started = runtime.now()
         if not quietly(call.begin, request):
             return await handler(runtime, request)
@@ -130,7 +142,7 @@ def watched(begin: Callable[[], WatchedCall], owner: object, llm: BaseLLM | None
         if call.headers:
             changes["headers"] = (*request.headers, *call.headers)
         if request.deltas is not None:
-            changes["deltas"] = _Timed(request.deltas, runtime, call, outer, started)
+            changes["deltas"] = _Timed(request.deltas, runtime, call, started)
         _watched.set(call)
         try:
             reply = await handler(runtime, request.replace(**changes))
@@ -139,7 +151,7 @@ def watched(begin: Callable[[], WatchedCall], owner: object, llm: BaseLLM | None
             raise
         finally:
             if _watched.get() is call:  # else this is another context: a stream that was let go of
-                _watched.set(outer)
+                _watched.set(around)
         quietly(call.answered, reply, runtime.now() - started)
         if outer is not None:
             outer.inner_answered(reply)
@@ -151,15 +163,12 @@ def watched(begin: Callable[[], WatchedCall], owner: object, llm: BaseLLM | None
 class _Timed(DeltaSink):
     """Passes pieces of an answer on, and takes the time from one to the next."""
 
-    __slots__ = ("_call", "_inner", "_last", "_outer", "_runtime", "_started")
+    __slots__ = ("_call", "_inner", "_last", "_runtime", "_started")
 
-    def __init__(
-        self, inner: DeltaSink, runtime: Runtime, call: WatchedCall, outer: WatchedCall | None, started: float
-    ) -> None:
+    def __init__(self, inner: DeltaSink, runtime: Runtime, call: WatchedCall, started: float) -> None:
         self._inner = inner
         self._runtime = runtime
         self._call = call
-        self._outer = outer
         self._started = started
         self._last: float | None = None
 
@@ -186,7 +195,7 @@ class _Timed(DeltaSink):
     async def _handed_over(self, delta: Delta) -> None:
         call = self._call
         call.step_out()
-        _watched.set(self._outer)
+        _watched.set(call.around)
         try:
             await self._inner.put(delta)
         finally:

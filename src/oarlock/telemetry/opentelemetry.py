@@ -132,7 +132,7 @@ class OpenTelemetry(Watcher):
         """Take note of an event of a run, or of a sign-in anywhere."""
         if type(event) is not SignedIn:
             quietly(self._runs, event)
-        elif (call := current_watched()) is not None:
+        elif (call := current_watched(self)) is not None:
             call.quietly_observe(event)
 
     # For what goes on elsewhere.
