@@ -2,6 +2,7 @@
 
 uv run python benchmarks/durable.py                   # CPU ms a step: not durable, SQLite, PostgreSQL
 uv run python benchmarks/durable.py --workers 4       # 1,000 runs of 10 steps of 300 ms, over PostgreSQL
+uv run python benchmarks/durable.py --workers 4 --fsync  # the same, and PostgreSQL waits for the disk
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def cost(steps: int, rounds: int) -> None:
             print(f"PostgreSQL   {postgres:6.2f} ms, {postgres - plain:.2f} more; the server not counted")
 
 
-def crowd(workers: int, runs: int, seconds: float, concurrency: int) -> None:
+def crowd(workers: int, runs: int, seconds: float, concurrency: int, *, fsync: bool) -> None:
     """Print how fast workers get through runs."""
-    server = PostgresServer()
+    server = PostgresServer(fsync=fsync)
     database = server.database()
     store = open_store(database, make=True)
     environment = {**os.environ, "SECONDS": str(seconds), "PYTHONPATH": str(Path(__file__).parent)}
@@ -124,9 +125,10 @@ def main() -> None:
     options.add_argument("--concurrency", type=int, default=32, help="runs at once on each worker")
     options.add_argument("--steps", type=int, default=100, help="of a run whose CPU is measured")
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--fsync", action="store_true", help="with workers: PostgreSQL waits for the disk")
     given = options.parse_args()
     if given.workers:
-        crowd(given.workers, given.runs, given.seconds, given.concurrency)
+        crowd(given.workers, given.runs, given.seconds, given.concurrency, fsync=given.fsync)
     else:
         cost(given.steps, given.rounds)
 

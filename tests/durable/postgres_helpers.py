@@ -44,10 +44,15 @@ needs_postgres = pytest.mark.skipif(PROGRAMS is None or (os.geteuid() == 0 and U
 
 
 class PostgresServer:
-    """One PostgreSQL server; `stop` and `start` do to it what happens to servers. It survives its own end, not the machine's."""
+    """One PostgreSQL server; `stop` and `start` do to it what happens to servers.
 
-    def __init__(self) -> None:
+    Args:
+        fsync: it waits for the disk, as it does by default elsewhere; else it survives its own end, not the machine's.
+    """
+
+    def __init__(self, *, fsync: bool = False) -> None:
         assert PROGRAMS is not None
+        self._fsync = "on" if fsync else "off"
         self._folder = Path(tempfile.mkdtemp(prefix="oarlock-pg-", dir="/tmp"))
         self._as_user = {} if USER is None else {"user": USER.pw_uid, "group": USER.pw_gid, "extra_groups": []}
         if USER is not None:
@@ -78,8 +83,8 @@ class PostgresServer:
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": "",
-            "fsync": "off",
-            "full_page_writes": "off",
+            "fsync": self._fsync,
+            "full_page_writes": self._fsync,
             "max_connections": 200,
         }
         command = [str(PROGRAMS / "postgres"), "-D", str(self._folder / "data")]

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from durable_helpers import CountingLLM, Crash, in_line, new_sqlite, until
+from durable_helpers import CountingLLM, Crash, calls, in_line, new_sqlite, one_agent, until
 from postgres_helpers import needs_postgres
 from typer.testing import CliRunner
 
-from oarlock import Agent, ConfigurationError, Crew, Task
+from oarlock import Agent, BaseLLM, ConfigurationError, Crew, Task, tool
 from oarlock.cli.app import app
 from oarlock.contract.errors import RateLimitError, RunCancelledError, RunChangedError, RunError
 from oarlock.durable import Registry, RunHandle, State, Worker
@@ -39,8 +39,8 @@ def serve(database_of_workers) -> Iterator[Serve]:
     HERE.close()
     ends: list[Callable[[], None]] = []
 
-    def start(*crews: Crew, concurrency: int = 4) -> Worker:
-        worker = Worker(Registry(*crews), database_of_workers, concurrency, poll=0.05)
+    def start(crews: Crew | Registry, concurrency: int = 4) -> Worker:
+        worker = Worker(Registry.of(crews), database_of_workers, concurrency, poll=0.05)
         stopped = threading.Event()
         thread = threading.Thread(target=worker.serve, args=(stopped,))
         thread.start()
@@ -240,6 +240,64 @@ def test_a_registry_is_made_of_what_a_program_has():
     assert Registry.of(one).names == ("crew",)
     with pytest.raises(RunError, match="There is no crew 'three' in this registry; it has: crew"):
         Registry.of(one).fingerprint("three")
+
+
+def test_a_worker_has_other_llms_and_tools_for_the_names_of_the_crew(serve, database_of_workers, run_id):
+    """What a run remembers of its crew stays the same."""
+
+    def send(text: str) -> str:
+        """Send a mail."""
+        raise AssertionError("sent")
+
+    def harmless(text: str) -> str:
+        """Send a mail."""
+        return "kept"
+
+    harmless.__name__ = "send"
+
+    def crew(llm: BaseLLM) -> Crew:
+        return named(one_agent(llm, tools=[send], description="Send"), run_id)
+
+    def answer(request: Any, before: int) -> Any:
+        return calls(("send", '{"text": "hello"}')) if before == 0 else request.messages[-1]["content"]
+
+    handle = crew(CountingLLM(lambda request, before: "wrong")).submit(database=database_of_workers, run_id=run_id)
+    here = CountingLLM(answer)
+    serve(Registry(crew(CountingLLM(answer)), llms={"counting": here}, tools=[harmless]))
+    assert str(handle.result(60)) == "kept"
+    assert len(here.keys) == 2
+
+
+@tool
+def look() -> str:
+    """Look."""
+    return "seen"
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"llms": {}}, "crew 'crew' asks the model 'counting', and llms= has none of that name; it has: none"),
+        (
+            {"llms": {"counting": CountingLLM(lambda request, before: "x"), "other": CountingLLM(str)}},
+            "of the name 'other'",
+        ),
+        ({"llms": {"counting": "gpt"}}, r"llms\['counting'\] must be an LLM, not a str"),
+        ({"tools": [look]}, "no crew has a tool of the name 'look'"),
+    ],
+)
+def test_names_in_a_registry_are_those_of_its_crews(given, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        Registry(in_line(CountingLLM(lambda request, before: "x"), 1), **given)
+
+
+def test_agents_that_two_crews_share_are_bound_once():
+    llm = CountingLLM(lambda request, before: "x")
+    first = in_line(CountingLLM(lambda request, before: "x"), 1)
+    second = Crew(name="second", agents=first.agents, tasks=first.tasks, manager_llm=CountingLLM(str))
+    llm.model = "other"
+    Registry(first, second, llms={"counting": llm})
+    assert (first.agents[0].llm, second.manager_llm) == (llm, llm)
 
 
 def test_a_run_that_a_worker_had_to_let_go_goes_back_to_its_queue(serve, database_of_workers, run_id):

@@ -1,12 +1,14 @@
-"""`Registry`: the crews that a worker serves, by name."""
+"""`Registry`: the crews that a worker serves, and the LLMs and tools that they work with there, by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from oarlock.agents.crew import Crew
 from oarlock.contract.errors import ConfigurationError, RunError, a_kind
+from oarlock.contract.llm import BaseLLM
+from oarlock.durable.binding import bind_llms, bind_tools
 from oarlock.durable.driving import Bound, interrupted
 from oarlock.durable.spec import Spec, fingerprint, queue_of
 
@@ -16,11 +18,17 @@ __all__ = ["Registry"]
 class Registry:
     """Crews by their names. The database has names only: a worker binds a run to the crew, with its LLMs and tools, from here.
 
+    LLMs and tools are those that the crews have, unless this program has others for their names: a worker inside a network with
+    an endpoint of its own, say, or one that must not send mail. They are put in place when the registry is made, and are not
+    part of what a run remembers of its crew; a tool must look the same to the model.
+
     Args:
         crews: each with a `name` of its own, `Crew(name="research", ...)`; one crew or several.
+        llms: by the names of the models that agents of these crews have: what takes their place. With it each LLM must be there.
+        tools: tools that take the place of those of the same names.
 
     Raises:
-        ConfigurationError: something is no crew, or two have the same name.
+        ConfigurationError: something is no crew, two have the same name, or a name is missing here or there.
 
     Example:
         >>> from oarlock.testing import ScriptedLLM
@@ -30,13 +38,22 @@ class Registry:
         Registry('poems')
     """
 
-    def __init__(self, *crews: Crew | Iterable[Crew]) -> None:
+    def __init__(
+        self,
+        *crews: Crew | Iterable[Crew],
+        llms: Mapping[str, BaseLLM] | None = None,
+        tools: Sequence[Any] = (),
+    ) -> None:
         self._crews: dict[str, Crew] = {}
         for one in crews:
             for crew in one if isinstance(one, Iterable) else [one]:
                 self._add(crew)
         if not self._crews:
             raise ConfigurationError("Registry: there are no crews in it. Pass Registry(crew, ...).")
+        if llms is not None:
+            bind_llms(self._crews.values(), llms)
+        if tools:
+            bind_tools(self._crews.values(), tools)
         self._fingerprints = {name: fingerprint(crew) for name, crew in self._crews.items()}
 
     def _add(self, crew: object) -> None:
