@@ -6,6 +6,7 @@ import json
 import resource
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,29 @@ def test_a_database_that_goes_away_comes_back(postgres, run_id):
     assert engine.is_alive(ours)
     assert postgres.query(database, locks) == [(1,)]
     HERE.close()
+
+
+@needs_postgres
+def test_two_that_begin_at_once_make_the_tables_once(postgres):
+    """As when workers are started together: an index that is made while others work waits for their statements."""
+    database = postgres.database()
+    with ThreadPoolExecutor() as pool:
+        for store in pool.map(lambda _: open_store(database, make=True), range(2)):
+            assert store.runs() == []
+            store.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=needs_postgres)])
+def test_a_database_without_runs_says_so(request, kind, tmp_path):
+    if kind == "sqlite":
+        (tmp_path / "runs.db").touch()
+        database = f"sqlite:///{tmp_path}/runs.db"
+    else:
+        database = request.getfixturevalue("postgres").database()
+    store = open_store(database)
+    with pytest.raises(RunStoreError, match="has no runs yet, or they are of another version"):
+        store.runs()
+    store.close()
 
 
 @needs_postgres

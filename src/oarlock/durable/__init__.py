@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from oarlock.durable.here import akickoff, kickoff
     from oarlock.durable.port import RunInfo, State
     from oarlock.durable.registry import Registry
+    from oarlock.durable.schedule import Schedule
     from oarlock.durable.sealing import new_key
     from oarlock.durable.worker import Worker
 
@@ -19,6 +20,7 @@ __all__ = [
     "RunEvent",
     "RunHandle",
     "RunInfo",
+    "Schedule",
     "State",
     "Worker",
     "akickoff",
@@ -34,6 +36,7 @@ __getattr__ = lazy_names(
         "RunEvent": "handle",
         "RunHandle": "handle",
         "RunInfo": "port",
+        "Schedule": "schedule",
         "State": "port",
         "Worker": "worker",
         "akickoff": "here",

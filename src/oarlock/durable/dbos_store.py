@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ _STATES: Final[Mapping[str, State]] = {
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": State.failed,
     "CANCELLED": State.cancelled,
 }
+_NO_TABLES: Final = re.compile(
+    r"^\([\w.]+\) (?:no such (?:table|column)|(?:relation|column|schema) \S+ does not exist)"
+)
 _log = logging.getLogger("dbos")
 _log.addFilter(DISCREET)
 _log.addHandler(logging.NullHandler())  # else DBOS prints to the terminal; the program decides what to do with its logs
@@ -66,6 +70,11 @@ def translated(shown: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
+        if _NO_TABLES.search(str(error)):
+            raise RunStoreError(
+                f"The database {shown} has no runs yet, or they are of another version. The first run or worker there makes, or "
+                "changes, its tables."
+            ) from None
         raise RunStoreError(f"The database of runs, {shown}, failed: {reason_of(error)}") from None
     except dbos_error.DBOSNonExistentWorkflowError as error:
         raise RunError("There is no such run in the database.") from error

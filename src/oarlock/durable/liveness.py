@@ -21,6 +21,7 @@ _log = logging.getLogger("oarlock.durable")
 _CLASS: Final = 0x0A41  # of our advisory locks in PostgreSQL
 _WORKER: Final = 0x7FFFFFFF + 1  # the byte of the one worker of an SQLite database
 _LOOK: Final = 1.0  # seconds between two looks at one's own lock, which a lost connection takes away
+_TURN: Final = 0.1  # seconds between two looks at whether the tables may be changed
 GRACE: Final = 4.0  # seconds after which a lock that is still missing is one of a process that has ended
 
 
@@ -37,8 +38,11 @@ def one_at_a_time(address: Address) -> Iterator[None]:
     except psycopg.Error as error:
         reason = scrub(str(error).strip().split("\n", 1)[0], 200)
         raise RunStoreError(f"The database of runs, {address.shown}, cannot be reached: {reason}") from None
+    pause = threading.Event()
     with closing(connection):
-        connection.execute("select pg_advisory_lock(%s, 0)", (_CLASS,))
+        # Asked again and again: a statement that waits for the lock is one that `create index concurrently` waits for.
+        while connection.execute("select pg_try_advisory_lock(%s, 0)", (_CLASS,)).fetchone() == (False,):
+            pause.wait(_TURN)
         yield
 
 
@@ -163,8 +167,9 @@ class PostgresLiveness:
         self._guard = threading.Lock()
         self._connection: Any = None
         self._connected()
+        self._thread = threading.Thread(target=self._keep, name="oarlock-alive", daemon=True)
         if executor is not None:
-            threading.Thread(target=self._keep, name="oarlock-alive", daemon=True).start()
+            self._thread.start()
 
     def _connected(self) -> Any:
         if self._connection is None or self._connection.closed:
@@ -188,7 +193,8 @@ class PostgresLiveness:
         while not self._stop.wait(_LOOK):
             try:
                 with self._guard:
-                    self._connected().execute("select 1")
+                    if not self._stop.is_set():
+                        self._connected().execute("select 1")
             except self._psycopg.Error as error:
                 _log.warning("The connection that shows this process to be alive was lost: %s", type(error).__name__)
 
@@ -236,3 +242,5 @@ class PostgresLiveness:
         with self._guard:
             if self._connection is not None:
                 self._connection.close()
+        if self._thread.is_alive():
+            self._thread.join(_LOOK)

@@ -10,6 +10,7 @@ from oarlock.contract.errors import ConfigurationError, RunError, a_kind
 from oarlock.contract.llm import BaseLLM
 from oarlock.durable.binding import bind_llms, bind_tools
 from oarlock.durable.driving import Bound, interrupted
+from oarlock.durable.schedule import Schedule, Timetable
 from oarlock.durable.spec import Spec, fingerprint, queue_of
 
 __all__ = ["Registry"]
@@ -26,6 +27,7 @@ class Registry:
         crews: each with a `name` of its own, `Crew(name="research", ...)`; one crew or several.
         llms: by the names of the models that agents of these crews have: what takes their place. With it each LLM must be there.
         tools: tools that take the place of those of the same names.
+        schedules: when workers run these crews by themselves.
 
     Raises:
         ConfigurationError: something is no crew, two have the same name, or a name is missing here or there.
@@ -43,6 +45,7 @@ class Registry:
         *crews: Crew | Iterable[Crew],
         llms: Mapping[str, BaseLLM] | None = None,
         tools: Sequence[Any] = (),
+        schedules: Sequence[Schedule] = (),
     ) -> None:
         self._crews: dict[str, Crew] = {}
         for one in crews:
@@ -55,6 +58,7 @@ class Registry:
         if tools:
             bind_tools(self._crews.values(), tools)
         self._fingerprints = {name: fingerprint(crew) for name, crew in self._crews.items()}
+        self.timetable = Timetable([(one, self._spec_of(one)) for one in _different(schedules)])
 
     def _add(self, crew: object) -> None:
         if not isinstance(crew, Crew):
@@ -64,6 +68,14 @@ class Registry:
                 f'Registry: two crews have the name {crew.name!r}. Give each its own: Crew(name="...").'
             )
         self._crews[crew.name] = crew
+
+    def _spec_of(self, schedule: Schedule) -> Spec:
+        crew = self._crews.get(schedule.crew)
+        if crew is None:
+            raise ConfigurationError(
+                f"Registry: schedule {schedule.name!r} is for a crew {schedule.crew!r}; there are: {', '.join(self.names)}."
+            )
+        return Spec.of(crew.name, crew, schedule.inputs)
 
     @classmethod
     def of(cls, found: Any) -> Registry:
@@ -115,3 +127,11 @@ class Registry:
 
     def __repr__(self) -> str:
         return f"Registry({', '.join(map(repr, self.names))})"
+
+
+def _different(schedules: Sequence[Schedule]) -> Sequence[Schedule]:
+    names = [schedule.name for schedule in schedules]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(f"Registry: two schedules are named {name!r}. Give each a name of its own.")
+    return schedules

@@ -53,15 +53,17 @@ class Worker:
         queues: dict[str, int | None] = dict.fromkeys(registry.queues, most)
         self.engine = DbosEngine(address, runner, queues, sealer_of(address), is_worker=True, poll=poll)
         self.reaper = Reaper(self.engine)
+        self._timetable = registry.timetable
         self._pause = min(max(_LOOK, poll), _LONGEST_LOOK)
 
     def serve(self, stopped: threading.Event) -> None:
         """Serve until the event is set."""
         while not stopped.is_set():
             try:
+                self._timetable.look(self.engine.store)
                 self.reaper.look()
             except OarlockError as error:  # a database that is away comes back
-                _log.warning("Looking for runs of workers that have died failed: %s", error)
+                _log.warning("Looking for runs that are due, or of workers that have died, failed: %s", error)
             stopped.wait(self._pause)
 
     def drain(self, seconds: float) -> list[str]:
