@@ -52,6 +52,8 @@ def test_langchain_tools(run: str) -> None:
     ]
     assert used(double, "double", {"n": 2}, run=run) == ["4"]
     assert used(Fails(), "fails", {"why": "no luck"}, run=run) == ["Error: 'fails' failed: ValueError: no luck"]
+    of_a_text = tools.Tool(name="search", description="Search.", func=lambda text: f"about {text}")
+    assert used(of_a_text, "search", {"tool_input": "tides"}, run=run) == ["about tides"]
     direct = tools.StructuredTool.from_function(lambda q: q, name="echo", description="Echo.", return_direct=True)
     assert as_tool(direct).result_as_answer
 

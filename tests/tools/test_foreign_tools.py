@@ -131,6 +131,13 @@ def test_a_coroutine_of_its_own_is_awaited() -> None:
     assert as_tool(Own()).run(city="Oslo") == "sun in Oslo"
 
 
+def test_a_tool_of_one_text_need_not_say_so() -> None:
+    text = {"tool_input": {"type": "string"}}
+    tool = as_tool(LangChainLike(args_schema=None, args=text, invoke=lambda arguments: arguments["tool_input"]))
+    assert tool.schema["function"]["parameters"] == {"type": "object", "properties": text, "required": ["tool_input"]}
+    assert tool.run(tool_input="tides") == "tides"
+
+
 def test_a_schema_may_be_a_mapping() -> None:
     schema = {"type": "object", "description": "x", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     tool = as_tool(LangChainLike(args_schema=schema))

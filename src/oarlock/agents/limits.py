@@ -69,7 +69,7 @@ class PerMinute:
         from oarlock.policies import RateLimit  # only where there is one: loading it takes longer than a run
 
         self.most = most
-        self._limit = RateLimit(requests_per_minute=most)
+        self._limit = RateLimit(requests_per_minute=most, burst=most)  # a crew's few calls need not wait for each other
         self._around: dict[tuple[int, ...], tuple[BaseLLM, BaseLLM]] = {}
 
     def __call__(self, handler: Handler) -> Handler:

@@ -9,6 +9,7 @@ from oarlock.contract.request import Request, waiting
 from oarlock.policies.gcra import Gcra
 from oarlock.policies.line import Line, Waiter
 from oarlock.policies.quota import PERIOD, Quota, latest_start, refuse_long_wait, too_long
+from oarlock.policies.sliding_window import SlidingWindow
 from oarlock.runtime import Runtime
 
 __all__ = ["LocalGate", "LocalPass"]
@@ -123,8 +124,10 @@ class LocalGate:
         return (0, 0) if self._tokens is None else (self._tokens.take(now, tokens), tokens)
 
 
-def _request_meter(quota: Quota) -> Gcra:
+def _request_meter(quota: Quota) -> Gcra | SlidingWindow:
     assert quota.requests is not None
+    if quota.burst == quota.requests > 1:  # a meter that spreads what is left of the quota would have nothing to spread
+        return SlidingWindow(quota=quota.requests, period=PERIOD)
     return Gcra(quota=quota.requests, burst=quota.burst, period=PERIOD)
 
 

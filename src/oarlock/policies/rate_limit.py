@@ -47,7 +47,8 @@ class RateLimit:
         requests_per_minute: the limit on requests; `None` for none.
         tokens_per_minute: the limit on tokens, read and written; `None` for none.
         burst: requests that may pass at once after a pause; the rest are spread evenly. Default: a twentieth of the
-            limit. Burst and rate together stay within the limit. For tokens it is a quarter of the limit, so that there
+            limit. Burst and rate together stay within the limit; as large as the limit, and without a `store`, it lets each request
+            pass as soon as the one that many before it is a minute old. For tokens it is a quarter of the limit, so that there
             is room for a large prompt.
         max_wait: seconds; a request that would wait longer fails at once. Default: only the deadline counts.
         learn: whether headers, and a 429 without a hint, slow things down. A 429 with a hint always does.

@@ -15,6 +15,7 @@ from oarlock.tools.results import error_as_text
 __all__ = ["ForeignTool", "foreign_tool"]
 
 _OF_THEIRS: Final = ("langchain_core.", "langchain.", "crewai.")  # where their own base classes stand
+_ONE_TEXT: Final = "tool_input"  # what LangChain's `Tool` takes, which is made of a function of one text
 _PREAMBLE: Final = "Tool Description: "  # CrewAI puts name and arguments in front, which models get apart
 
 
@@ -101,6 +102,8 @@ def _schema_of(tool: Any) -> Mapping[str, Any]:
         ToolError: there is none.
     """
     try:
+        if tool.args_schema is None and _ONE_TEXT in (properties := getattr(tool, "args", None) or {}):
+            return {"type": "object", "properties": dict(properties), "required": [_ONE_TEXT]}
         given = getattr(tool, "tool_call_schema", None) or tool.args_schema
         for method in ("model_json_schema", "schema"):  # of pydantic, and of what was before it
             if callable(getattr(given, method, None)):
