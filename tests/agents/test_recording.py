@@ -348,3 +348,42 @@ def test_what_is_told_after_the_end_is_not_written(path: Path) -> None:
     before = path.read_bytes()
     heard[0](TaskFinished(seconds=1.0, answer="late"))
     assert path.read_bytes() == before
+
+
+def test_a_file_is_open_once_for_any_number_of_runs(path: Path) -> None:
+    counts: list[int] = []
+
+    def opened() -> int:
+        here, found = path.stat(), 0
+        for number in Path("/dev/fd").iterdir():
+            try:
+                found += os.path.samestat(os.fstat(int(number.name)), here)
+            except OSError:  # that of the listing itself
+                continue
+        return found
+
+    agent = Agent(role="Clerk", goal="G", llm=FunctionLLM(lambda messages, tools: "Said."))
+    crew = Crew(agents=[agent], tasks=[Task(description="{n}", agent=agent)], record=path)
+
+    def look(event: Event) -> None:
+        if isinstance(event, TaskFinished):
+            counts.append(opened())
+
+    asyncio.run(crew.akickoff_for_each([{"n": number} for number in range(40)], on_event=look))
+    assert counts == [1] * 40
+    assert opened() == 0
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(path: Path) -> None:
+    moved = path.with_name("old.jsonl")
+
+    def move(event: Event) -> None:
+        if isinstance(event, TaskFinished) and not moved.exists():
+            path.rename(moved)
+            crew_of("c", "d").kickoff({"topic": "x"}, record=path)
+
+    crew_of("a", "b").kickoff({"topic": "boats"}, on_event=move, record=path)
+    for file in (moved, path):
+        (header,) = (line for line in lines_of(file) if "oarlock_record" in line)
+        assert {line["run_id"] for line in lines_of(file)} == {header["run_id"]}
+        assert lines_of(file)[-1]["event"] == "RunFinished"

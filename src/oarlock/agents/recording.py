@@ -11,15 +11,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from oarlock import __version__
+from oarlock.agents.record_files import FILES, RecordFile
 from oarlock.agents.recorded import Cleaner
 from oarlock.contract.checks import flag
 from oarlock.contract.errors import ConfigurationError
@@ -36,20 +36,14 @@ from oarlock.contract.events import (
 from oarlock.contract.messages import Message
 from oarlock.policies.prices import Price
 
-__all__ = ["FORMAT", "MARK", "Recording", "RunRecord", "open_privately", "recording_of"]
+__all__ = ["FORMAT", "Recording", "RunRecord", "recording_of"]
 
 FORMAT: Final = 1
 """The version of the form of records; a reader refuses those of a higher one."""
 
-MARK: Final = b'{"oarlock_record":'
-"""What every record begins with."""
-
 _log = logging.getLogger("oarlock.agents")
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _PIECES: Final = (ModelDelta, PartialOutput)
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0) | getattr(
-    os, "O_NONBLOCK", 0
-)  # to open a pipe would wait for its reader
 
 Listener = Callable[[Event], None]
 
@@ -113,7 +107,7 @@ def recording_of(owner: str, value: object) -> Recording | None:
 
 
 class RunRecord(AbstractContextManager["RunRecord"]):
-    """Writes what happens in one run to its record. Every line is written at once, behind whatever others have written.
+    """Writes what happens in one run to its record.
 
     Args:
         recording: where and how.
@@ -140,16 +134,15 @@ class RunRecord(AbstractContextManager["RunRecord"]):
             "prices": {model: _price(price) for model, price in {**prices, **(recording.prices or {})}.items()},
         }
         self._lock = threading.Lock()
-        self._file: IO[bytes] | None = None
+        self._file: RecordFile | None = None
         self._lost = 0
         self._told = False
         self._asked: dict[str | None, tuple[str | None, Sequence[Message]]] = {}
 
     def __enter__(self) -> Self:
         try:
-            self._file = open(self._path, "a+b", buffering=0, opener=open_privately)
-            self._check_file(self._file)
-            self._write(_line(self._header))
+            self._file = FILES.enter(self._path)
+            self._file.write(_line(self._header))
         except ConfigurationError:
             self._close()
             raise
@@ -165,21 +158,8 @@ class RunRecord(AbstractContextManager["RunRecord"]):
 
     def _close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            FILES.leave(self._file)
             self._file = None
-
-    def _check_file(self, file: IO[bytes]) -> None:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ConfigurationError(f"record={self._path!r} is there already, and is no file.")
-        file.seek(0)
-        head = file.read(len(MARK))
-        if head != MARK[: len(head)]:
-            raise ConfigurationError(
-                f"record={self._path!r} is there already, and is no record of runs, to which this one could be added. "
-                "Name another file."
-            )
-        if head and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n":
-            file.write(b"\n")  # a crash has cut the last line; or another run is at it: then this is an empty one
 
     def beside(self, other: Listener | None) -> Listener:
         """Return a listener that records what it hears, and passes all on to another."""
@@ -196,9 +176,8 @@ class RunRecord(AbstractContextManager["RunRecord"]):
         try:
             line = _line(self._made(event))
             with self._lock:
-                if self._file is None:  # one that was left behind
-                    return
-                self._add(line, event.time)
+                if self._file is not None:  # it is for one that was left behind
+                    self._add(self._file, line, event.time)
         except Exception as error:  # noqa: BLE001  the disk's failures, and those of the user's `redact`: no run ends by them
             with self._lock:
                 self._lost += 1
@@ -212,18 +191,13 @@ class RunRecord(AbstractContextManager["RunRecord"]):
         if other is not None:
             other(RecordingFailed(path=self._path, why=why))
 
-    def _add(self, line: bytes, time: float) -> None:
-        """Add a line; where lines before it were lost, half a line may stand there."""
+    def _add(self, file: RecordFile, line: bytes, time: float) -> None:
+        """Add a line, after one that says how many were lost."""
         if self._lost:
             lost = {"event": "EventsMissed", "run_id": self._header["run_id"], "time": time, "count": self._lost}
-            line = b"\n" + _line(lost) + line
-        self._write(line)
+            line = _line(lost) + line
+        file.write(line)
         self._lost = 0
-
-    def _write(self, line: bytes) -> None:
-        assert self._file is not None, "open"
-        if self._file.write(line) != len(line):
-            raise OSError(0, "only a part of a line could be written")
 
     def _made(self, event: Event) -> dict[str, Any]:
         if not self._content:
@@ -245,11 +219,6 @@ class RunRecord(AbstractContextManager["RunRecord"]):
         after = {"after": {"span_id": before, "count": count}} if count else {}
         tools = [str(tool["function"]["name"]) for tool in request.tools]
         return {**after, "messages": self._clean.messages(request.messages[count:]), "tools": tools}
-
-
-def open_privately(path: str, flags: int) -> int:
-    """Open a file for whoever runs this program alone, if it is made; links are not followed."""
-    return os.open(path, flags | _NO_LINK, 0o600)
 
 
 def _price(price: Price) -> dict[str, str]:

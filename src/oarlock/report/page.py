@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oarlock import __version__
+from oarlock.agents.record_files import open_privately
 from oarlock.contract.errors import ConfigurationError
 from oarlock.report.data import content_of, page_data
 from oarlock.report.reading import Record
@@ -47,8 +48,6 @@ def write_page(record: Record, path: str | Path) -> None:
     Raises:
         ConfigurationError: the file cannot be written.
     """
-    from oarlock.agents.recording import open_privately
-
     try:
         with open(path, "wb", opener=open_privately) as file:
             file.write(as_page(record).encode("utf-8", "replace"))

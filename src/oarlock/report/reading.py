@@ -9,7 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from oarlock.agents.recording import FORMAT, MARK
+from oarlock.agents.record_files import MARK
+from oarlock.agents.recording import FORMAT
 from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.reply import Usage
 from oarlock.policies.prices import Price, PriceTable, amount
