@@ -130,7 +130,7 @@ def ended(piece: Piece, now: float, depth: int = 0) -> list[Row]:
 def _steps(piece: Piece, now: float, depth: int) -> list[Row]:
     """Return the lines for what happened in a piece, in the order of time; of many steps those in the middle are folded."""
     waits = [wait for wait in piece.waits if wait.cause != "human"]  # what the human said is noted
-    steps = [(wait.began, [Row(depth=depth, mark="waiting", text=wait_words(wait, now))]) for wait in waits]
+    steps = [(wait.began, [Row(depth=depth, mark="waiting", text=wait_words(wait, now), whole=True)]) for wait in waits]
     steps += [
         (note.time, [Row(depth=depth, mark="note", text=words)]) for note in piece.notes if (words := note_words(note))
     ]
