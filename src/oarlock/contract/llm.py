@@ -205,7 +205,7 @@ class BaseLLM(ABC):
             LLMError: the call failed; see `oarlock.errors`.
         """
         request = self._request(messages, tools, callbacks, available_functions)
-        return _answer(drive(lambda runtime: converse(runtime, request, self._entry("call"))))
+        return _answer(drive(converse, request, self._entry("call")))
 
     async def acall(
         self,
@@ -216,7 +216,7 @@ class BaseLLM(ABC):
     ) -> str | Any:
         """Ask the model from a coroutine; the same as `call`."""
         request = self._request(messages, tools, callbacks, available_functions)
-        return _answer(await drive_async(lambda runtime: converse(runtime, request, self._entry("acall"))))
+        return _answer(await drive_async(converse, request, self._entry("acall")))
 
     def complete(self, request: Request) -> Reply:
         """Ask the model, blocking, and return the whole `Reply`; tool calls are not run.
@@ -224,13 +224,11 @@ class BaseLLM(ABC):
         Raises:
             LLMError: the call failed.
         """
-        entry = self._entry("complete")
-        return drive(lambda runtime: _coroutine(entry, runtime, request))
+        return drive(_ask, self._entry("complete"), request)
 
     async def acomplete(self, request: Request) -> Reply:
         """Ask the model from a coroutine, and return the whole `Reply`; the same as `complete`."""
-        entry = self._entry("acomplete")
-        return await drive_async(lambda runtime: _coroutine(entry, runtime, request))
+        return await drive_async(_ask, self._entry("acomplete"), request)
 
     def stream(
         self, messages: str | list[dict[str, Any]], tools: list[dict[str, Any]] | None = None
@@ -437,7 +435,7 @@ def _has_abstract_methods(cls: type) -> bool:
     return any(getattr(value, "__isabstractmethod__", False) for value in vars(cls).values())
 
 
-async def _coroutine(handler: Handler, runtime: Runtime, request: Request) -> Reply:
+async def _ask(runtime: Runtime, handler: Handler, request: Request) -> Reply:
     return await handler(runtime, request)
 
 

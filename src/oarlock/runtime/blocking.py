@@ -39,13 +39,10 @@ class BlockingRuntime(SystemClock):
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Drive a coroutine of the core to its end, here and now."""
-        with self._waiting():
-            try:
-                work.send(None)
-            except StopIteration as end:
-                return end.value  # type: ignore[no-any-return]
-        work.close()
-        raise RuntimeError("A blocking run was suspended: some code awaits something else than its runtime.")
+        if "_portals" not in self.__dict__:
+            return _ended(work)
+        with self._portals.passing_over_own():
+            return _ended(work)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(max(0.0, seconds))  # noqa: ASYNC251  this is the blocking colour
@@ -108,6 +105,15 @@ class BlockingRuntime(SystemClock):
 
     async def step(self, kind: str, name: str, job: Job[T], key: str = "", on_resume: str = "retry") -> T:
         return await job()
+
+
+def _ended(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+    work.close()
+    raise RuntimeError("A blocking run was suspended: some code awaits something else than its runtime.")
 
 
 def _result(future: Future[T], deadline: float | None, *, give_up: bool = True) -> T:

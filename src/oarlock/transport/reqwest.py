@@ -73,7 +73,7 @@ class ReqwestTransport:
         try:
             status = response.status
             headers = read_headers(response, request, self.options)
-            if self._is_here(response, request, status):
+            if self._is_here(headers, request, status):
                 return HttpResponse(status=status, headers=headers, body=response.bytes().to_bytes())
             body = new_body(request, status, headers, self.options)
             read = response.body_reader.read_chunk
@@ -96,7 +96,7 @@ class ReqwestTransport:
             async with prepared(self._clients.asynchronous(seconds), request, seconds) as response:
                 status = response.status
                 headers = read_headers(response, request, self.options)
-                if self._is_here(response, request, status):
+                if self._is_here(headers, request, status):
                     return HttpResponse(status=status, headers=headers, body=(await response.bytes()).to_bytes())
                 return await self._aread(response, request, status, headers)
         except Exception as error:  # noqa: BLE001  pyreqwest raises builtin errors too; all are translated
@@ -123,10 +123,10 @@ class ReqwestTransport:
             raise error
         return body_error(translate(error, request, self.options, request.timeout))
 
-    def _is_here(self, response: Any, request: HttpRequest, status: int) -> bool:
+    def _is_here(self, headers: Headers, request: HttpRequest, status: int) -> bool:
         """Whether the body has come along with the headers, small and plain; refuses one that says it is too large."""
-        length = response.get_header("content-length")
-        if length is None or response.get_header("content-encoding") is not None or not length.isdecimal():
+        length = headers.get("content-length")
+        if length is None or "content-encoding" in headers or not length.isdecimal():
             return False
         size = int(length[:20])
         cap = self.options.max_error_body if status >= 400 else self.options.max_body
