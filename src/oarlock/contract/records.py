@@ -97,7 +97,13 @@ def _init(cls: Any, fields: Sequence[dataclasses.Field[Any]]) -> Callable[..., N
 
     One of a class that is derived from this one, with slots or a dict of its own, has no draft: its fields are set one by one.
     """
-    names: dict[str, Any] = {"_cls": cls, "_draft": draft_of(cls), "_become": become, "_made": _MADE, "_put": object.__setattr__}
+    names: dict[str, Any] = {
+        "_cls": cls,
+        "_draft": draft_of(cls),
+        "_become": become,
+        "_made": _MADE,
+        "_put": object.__setattr__,
+    }
     arguments, values = ["self", "/"], {}
     for one in sorted(fields, key=operator.attrgetter("kw_only")):
         if one.kw_only and "*" not in arguments:

@@ -43,13 +43,17 @@ class SSEParser:
         ([], [ServerSentEvent(data='hello', event='message', id='', retry=None)])
     """
 
-    __slots__ = ("_begun", "_data", "_event", "_id", "_max_line", "_retry", "_size", "_skip_lf", "_tail", "comments")
+    __slots__ = (
+        *("_begun", "_between", "_data", "_event", "_id", "_max_line", "_retry", "_size", "_skip_lf", "_tail"),
+        "comments",
+    )
 
     def __init__(self, max_line: int = MAX_LINE) -> None:
         self.comments = 0
         self._max_line = max_line
         self._tail = bytearray()
         self._begun = self._skip_lf = False
+        self._between = False  # the next byte begins an event, and nothing is pending for it
         self._data: list[str] = []
         self._size = 0
         self._event = self._id = ""
@@ -61,6 +65,15 @@ class SSEParser:
         Raises:
             ReplyTooLarge: a line, or the data of an event, is over `max_line` bytes.
         """
+        if self._between and chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and len(chunk) <= self._max_line:
+            data = chunk[6:-2]
+            if b"\n" not in data and b"\r" not in data:  # most pieces of most streams: one event of one line
+                return [ServerSentEvent(data.decode("utf-8", "replace"), id=self._id)]
+        events = self._feed(chunk)
+        self._between = not (self._tail or self._data or self._event or self._retry is not None or self._skip_lf)
+        return events
+
+    def _feed(self, chunk: bytes) -> list[ServerSentEvent]:
         if self._skip_lf and chunk:  # the last chunk ended in CR: an LF here belongs to it
             self._skip_lf = False
             if chunk[0] == 10:

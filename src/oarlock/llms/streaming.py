@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from oarlock.contract.errors import LLMError, LLMTimeoutError
 from oarlock.contract.http import HttpRequest, HttpResponse
@@ -31,6 +30,7 @@ class OpenAnswer(Exchange):
     def __init__(self, llm: ChatLLM, runtime: Runtime, until: float, sent: list[HttpRequest]) -> None:
         super().__init__(llm._transport, runtime, until, sent)  # noqa: SLF001  a part of ChatLLM
         self._llm = llm
+        self._idle = llm.idle_timeout
         self._event_by: float | None = None
         self._late: tuple[str, float | None] = "", None  # what to say when no event has come by then
         self._stream: ResponseStream | None = None
@@ -43,14 +43,21 @@ class OpenAnswer(Exchange):
         await self.close()
         self._expect(self._llm.first_event_timeout, "sent no part of its answer within {:g} s (first_event_timeout).")
         timed = timed_out_at(request, self._limit(), self.runtime)
-        stream: ResponseStream = await self._in_time(self.transport.open, self.transport.aopen, timed)
+        try:
+            stream: ResponseStream = await self.runtime.invoke(self.transport.open, self.transport.aopen, timed)
+        except LLMTimeoutError as error:
+            self._tell_late(error)
+            raise
         self._stream = stream
         body, problem = await self._read_error() if stream.status >= 400 else (b"", "")
         return HttpResponse(status=stream.status, headers=stream.headers, body=body, body_error=problem)
 
     def heard(self) -> None:
         """Note that a part of the answer has come: the silence begins now."""
-        self._expect(self._llm.idle_timeout, "was silent for {:g} s in the middle of its answer (idle_timeout).")
+        if self._idle is None:
+            self._event_by = None
+        else:
+            self._expect(self._idle, "was silent for {:g} s in the middle of its answer (idle_timeout).")
 
     def at_once(self) -> None:
         """Note that the answer comes as a whole, without events."""
@@ -63,14 +70,11 @@ class OpenAnswer(Exchange):
     def _limit(self) -> float:
         return self.until if self._event_by is None else min(self.until, self._event_by)
 
-    async def _in_time(self, blocking: Any, asynchronous: Any, argument: Any) -> Any:
-        try:
-            return await self.runtime.invoke(blocking, asynchronous, argument)
-        except LLMTimeoutError as error:
-            if self._event_by is not None and self._event_by <= min(self.until, self.runtime.now()):
-                raise LLMTimeoutError(self._silent()) from error
-            if self._stream is None or self.runtime.now() < self.until:
-                raise
+    def _tell_late(self, error: LLMTimeoutError) -> None:
+        """Raise the error that says which time was up, if it was one of those that are kept here."""
+        if self._event_by is not None and self._event_by <= min(self.until, self.runtime.now()):
+            raise LLMTimeoutError(self._silent()) from error
+        if self._stream is not None and self.runtime.now() >= self.until:
             raise LLMTimeoutError(self._unfinished()) from error
 
     def _silent(self) -> str:
@@ -80,13 +84,21 @@ class OpenAnswer(Exchange):
     def _unfinished(self) -> str:
         return f"{self._llm.model} was still sending its answer when the attempt's time was up (timeout)."
 
-    def read(self) -> Coroutine[Any, Any, bytes]:
+    async def read(self) -> bytes:
         """Return the next piece of the body, `b""` at its end."""
-        assert self._stream is not None
-        left = self._limit() - self.runtime.now()
+        stream, until = self._stream, self.until
+        assert stream is not None
+        if self._event_by is not None:
+            until = min(until, self._event_by)
+        left = until - self.runtime.now()
         if left <= 0:
-            raise LLMTimeoutError(self._unfinished() if self._limit() == self.until else self._silent())
-        return self._in_time(self._stream.read_chunk, self._stream.aread_chunk, left)
+            raise LLMTimeoutError(self._unfinished() if until == self.until else self._silent())
+        try:
+            piece: bytes = await self.runtime.invoke(stream.read_chunk, stream.aread_chunk, left)
+        except LLMTimeoutError as error:
+            self._tell_late(error)
+            raise
+        return piece
 
     async def read_all(self) -> bytes:
         """Return the body, which the transport caps."""

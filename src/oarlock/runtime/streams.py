@@ -8,6 +8,7 @@ sets the pace: nothing runs ahead of it.
 from __future__ import annotations
 
 import contextvars
+import functools
 import types
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from contextlib import suppress
@@ -17,17 +18,16 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _Handed(Generic[T]):
-    __slots__ = ("item",)
+class _Handed(tuple[T]):
+    """An item on its way from the core to its driver; a tuple since that costs no `__init__` for each."""
 
-    def __init__(self, item: T) -> None:
-        self.item = item
+    __slots__ = ()
 
 
 @types.coroutine
-def hand_over(item: Any) -> Generator[_Handed[Any], None, None]:
+def hand_over(item: T) -> Generator[_Handed[T], None, None]:
     """Give one item to the consumer of the stream, and go on once it asks for the next one."""
-    yield _Handed(item)
+    yield _Handed((item,))
 
 
 class StreamLeft(BaseException):
@@ -47,17 +47,18 @@ class _Driven(Generic[T, R]):
         self._start = start
         self._own_context = own_context
         self._started: Coroutine[Any, Any, R] | None = None
+        self._resume: Callable[[Any], Any] | None = None  # the work's `send`, in the context that it has
         self._within: Callable[..., Any] = _here
         self._reply: R | None = None
         self._ended = False
 
-    @property
-    def _work(self) -> Coroutine[Any, Any, R]:
-        if self._started is None:
-            if self._own_context:
-                self._within = contextvars.copy_context().run
-            self._started = self._within(self._start)
-        return self._started
+    def _begin(self) -> Callable[[Any], Any]:
+        """Make the work; return what resumes it."""
+        if self._own_context:
+            self._within = contextvars.copy_context().run
+        self._started = work = self._within(self._start)
+        self._resume = functools.partial(self._within, work.send) if self._own_context else work.send
+        return self._resume
 
     @property
     def reply(self) -> R:
@@ -80,16 +81,16 @@ class Stream(_Driven[T, R], Iterator[T]):
     def __next__(self) -> T:
         if self._ended:
             raise StopIteration
-        work = self._work
+        resume = self._resume or self._begin()
         try:
-            handed = self._within(work.send, None)
+            handed = resume(None)
         except StopIteration as end:
             self._ended, self._reply = True, end.value
             raise StopIteration from None
         except BaseException:
             self._ended = True
             raise
-        return handed.item  # type: ignore[no-any-return]
+        return handed[0]  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """End the stream early."""
@@ -124,16 +125,20 @@ class AsyncStream(_Driven[T, R], AsyncIterator[T]):
             import asyncio  # brought by whoever runs this; a blocking program never needs it
 
             self._loop = asyncio.get_running_loop()
-        work = self._work
+        resume = self._resume or self._begin()
         try:
-            handed = await _next_item(self._within, work)
+            handed = await _next_item(resume, self._throw)
         except _End as end:
             self._ended, self._reply = True, end.value
             raise StopAsyncIteration from None
         except BaseException:
             self._ended = True
             raise
-        return handed.item  # type: ignore[no-any-return]
+        return handed[0]  # type: ignore[no-any-return]
+
+    def _throw(self, error: BaseException) -> Any:
+        assert self._started is not None
+        return self._within(self._started.throw, error)
 
     async def aclose(self) -> None:
         """End the stream early; waits until what is behind it has closed."""
@@ -182,21 +187,20 @@ class _End(Exception):  # noqa: N818  a signal, not an error
 
 
 @types.coroutine
-def _next_item(within: Callable[..., Any], work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, _Handed[Any]]:
-    """Drive `work` up to the next item, passing what it awaits on to the event loop."""
-    resume: Callable[[Any], Any] = work.send
-    value: Any = None
+def _next_item(send: Callable[[Any], Any], throw: Callable[[Any], Any]) -> Generator[Any, Any, _Handed[Any]]:
+    """Drive the work up to the next item, passing what it awaits on to the event loop."""
+    resume, value = send, None
     while True:
         try:
-            out = within(resume, value)
+            out = resume(value)
         except StopIteration as end:
             raise _End(end.value) from None
-        if isinstance(out, _Handed):
+        if type(out) is _Handed:
             return out
         try:
-            value, resume = (yield out), work.send
+            value, resume = (yield out), send
         except BaseException as error:  # noqa: BLE001  cancellation above all: the work must see it
-            value, resume = error, work.throw
+            value, resume = error, throw
         out = None  # a future's repr has its result, and an error may show this frame's variables
 
 

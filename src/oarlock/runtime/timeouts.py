@@ -6,11 +6,12 @@ import asyncio
 import itertools
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from heapq import heapify, heappop, heappush
 from types import TracebackType
 from weakref import WeakKeyDictionary
 
-__all__ = ["until"]
+__all__ = ["until", "within"]
 
 _FEW = 64  # entries of calls that are over, with which a loop's alarm may always live
 
@@ -57,6 +58,11 @@ class until:  # noqa: N801  used like a function
             self._alarm.one_over()
         elif task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+
+def within(seconds: float | None) -> AbstractContextManager[None]:
+    """Run a block of a task for so many seconds and no longer; see `until`. `None` is no limit."""
+    return nullcontext() if seconds is None else until(time.monotonic() + seconds)
 
 
 class _Alarm:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from asyncio import timeout as asyncio_timeout
 from importlib.util import find_spec
 from typing import Any
 
 from oarlock.contract.errors import ConfigurationError, OarlockError
 from oarlock.contract.http import Headers, HttpRequest, HttpResponse
 from oarlock.contract.secret import Secret
+from oarlock.runtime.timeouts import within
 from oarlock.transport.body import ERROR_BODY_SECONDS, Body, body_error, check_headers, too_large
 from oarlock.transport.failures import limit_of, unsendable
 from oarlock.transport.httpx2_clients import Clients, Deadline, check_time, spoil_if_more_came
@@ -71,7 +71,7 @@ class Httpx2Transport:
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """Exchange a request for a response whose body is read whole; errors as in `Transport`."""
         try:
-            async with asyncio_timeout(limit_of(request)):
+            with within(limit_of(request)):
                 stream = await self._abegin(request)
                 try:
                     return await stream.aread_all()
@@ -93,7 +93,7 @@ class Httpx2Transport:
     async def aopen(self, request: HttpRequest) -> Httpx2Stream:
         """Exchange a request for a response whose body is still to be read; errors as in `Transport`."""
         try:
-            async with asyncio_timeout(limit_of(request)):
+            with within(limit_of(request)):
                 return await self._abegin(request)
         except Exception as error:  # noqa: BLE001  httpx2 raises builtin errors too; all are translated
             failure = translate(error, request, self.options, request.timeout)
@@ -205,7 +205,7 @@ class Httpx2Stream:
         pieces: list[bytes] = []
         problem = ""
         try:
-            async with asyncio_timeout(ERROR_BODY_SECONDS if self.status >= 400 else None):
+            with within(ERROR_BODY_SECONDS if self.status >= 400 else None):
                 while piece := await self._anext():
                     pieces.append(piece)
         except Exception as error:  # noqa: BLE001  translated, or raised again
@@ -232,7 +232,7 @@ class Httpx2Stream:
     async def aread_chunk(self, timeout: float | None) -> bytes:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
         try:
-            async with asyncio_timeout(timeout):
+            with within(timeout):
                 return await self._anext()
         except Exception as error:  # noqa: BLE001  httpx2 raises builtin errors too; all are translated
             failure = translate(error, self._request, self._options, timeout)

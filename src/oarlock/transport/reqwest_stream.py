@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from asyncio import timeout as asyncio_timeout
 from typing import TYPE_CHECKING
 
 from oarlock.contract.errors import OarlockError
 from oarlock.contract.http import HttpRequest
+from oarlock.runtime.timeouts import within
 from oarlock.transport.options import TransportOptions
 from oarlock.transport.reqwest_errors import translate
 from oarlock.transport.reqwest_messages import new_body, read_headers
@@ -53,7 +53,7 @@ class ReqwestStream:
         cls, exchange: StreamRequest, seconds: float | None, request: HttpRequest, options: TransportOptions
     ) -> ReqwestStream:
         """Send the request and return its response; `TimeoutError` after so many seconds."""
-        async with asyncio_timeout(seconds):
+        with within(seconds):
             response = await exchange.__aenter__()
         return cls(exchange, response, request, options)
 
@@ -77,7 +77,7 @@ class ReqwestStream:
         """Return the next decoded piece of the body, `b""` at its end. Waits at most `timeout` seconds."""
         try:
             while not self._closed and not self._body.full:
-                async with asyncio_timeout(timeout):
+                with within(timeout):
                     chunk = await self._read()
                 if chunk is None:
                     return self._end()

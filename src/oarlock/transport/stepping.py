@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _thread
 from asyncio import _get_running_loop, _set_running_loop
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -60,14 +60,18 @@ def finish(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
     Raises:
         TimeoutError: it took longer than `timeout` seconds; the coroutine is closed, which gives up its request.
     """
-    stepper = _Stepper()
+    stepper: Any = _Stepper()
+    outer = _get_running_loop()
     until: float | None = None
-    send = coroutine.send
     try:
         while True:
-            waits, value = _step(send, stepper)
-            if not waits:
-                return value  # type: ignore[return-value]
+            _set_running_loop(stepper)
+            try:
+                value = coroutine.send(None)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            finally:
+                _set_running_loop(outer)
             if value is None:  # woken while it ran: step again
                 continue
             if until is None and timeout is not None:
@@ -76,15 +80,3 @@ def finish(coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
     except BaseException:  # also KeyboardInterrupt in the wait: the request must not go on behind it
         coroutine.close()
         raise
-
-
-def _step(send: Callable[[None], object], stepper: Any) -> tuple[bool, object]:
-    """Resume a coroutine once; return whether it waits, and its result or what it waits for."""
-    outer = _get_running_loop()
-    _set_running_loop(stepper)
-    try:
-        return True, send(None)
-    except StopIteration as end:
-        return False, end.value
-    finally:
-        _set_running_loop(outer)

@@ -84,11 +84,13 @@ class StreamAssembler:
             LLMError: the event tells of an error.
             ResponseFormatError: the event is in no known shape.
         """
-        if self.done or not data or data.isspace():
+        if self.done:
             return []
-        if data.strip() == "[DONE]":
-            self.done = True
-            return []
+        if data[:1] != "{":  # nearly none
+            said = data.strip()
+            self.done = said == "[DONE]"
+            if self.done or not said:
+                return []
         chunk = self._parse(data, event)
         if event == "error" or chunk.get("error") or chunk.get("object") == "error":
             raise error_inside(chunk, self._who)
@@ -177,10 +179,13 @@ class StreamAssembler:
         self.pieces += any(delta.values())
         content = delta.get("content")
         if content:
-            text = clean(text_of(content, self._who))
+            text = content if type(content) is str else text_of(content, self._who)
+            if not text.isascii():
+                text = clean(text)
             self._texts.append(text)
             deltas.append(Delta(text))
-        self._refusal += refusal_of(delta)
+        if type(content) is not str or "refusal" in delta:
+            self._refusal += refusal_of(delta)
         if delta.get("tool_calls") or delta.get("function_call"):
             self._add_calls(delta, deltas)
 
