@@ -31,6 +31,7 @@ from oarlock import auth
 from oarlock.auth.configured import KINDS
 from oarlock.cli.app import app, doctor
 from oarlock.cli.doctor.examine import STEPS
+from oarlock.project import load_crew
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -256,6 +257,18 @@ def test_the_page_on_the_command_line_shows_the_commands_as_they_are():
     script = runpy.run_path(str(ROOT / ".ci" / "command_line.py"))
     shown = (DOCS / "reference" / "command-line.md").read_text(encoding="utf-8")
     assert shown == script["page"](), "commands have changed: run `make command-line`"
+
+
+def test_the_crew_file_on_its_page_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (text, *_) = re.findall(
+        r"^```yaml\n(.*?)^```$", (DOCS / "crew-files.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
+    (tmp_path / "crew.yaml").write_text(text)
+    (tmp_path / "my_tools.py").write_text("def search(words: str) -> str:\n    'Search.'\n    return words\n")
+    monkeypatch.setenv("LLM_TOKEN", "secret")
+    crew = load_crew(tmp_path / "crew.yaml")
+    assert [type(policy).__name__ for policy in crew.agents[0].llm.policies] == ["Deadline", "Retry", "RateLimit"]
+    assert [task.output_file for task in crew.tasks] == [None, "summary.md"]
 
 
 def test_every_extra_has_a_row():
