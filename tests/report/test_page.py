@@ -200,6 +200,10 @@ def test_run_records_scripts_and_crew_files(tmp_path: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 def test_a_browser_shows_it(tmp_path: Path) -> None:
     recorded_run(tmp_path / "run.jsonl", hostile=HOSTILE, error=BadRequestError(f"refused {HOSTILE}", status=400))
+    text = (tmp_path / "run.jsonl").read_text("utf-8")
+    (tmp_path / "run.jsonl").write_text(
+        text + text.replace(json.loads(text.split("\n")[0])["run_id"], "again"), "utf-8"
+    )
     write_page(read_record(tmp_path / "run.jsonl"), tmp_path / "run.html")
     shown = dumped(f"file://{tmp_path}/run.html#piece-4", tmp_path / "profile")
     assert "pwned" not in re.findall(r"<title>(.*?)</title>", shown)[0].replace("document.title='pwned'", "")
@@ -207,6 +211,8 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
     assert not re.search(r"<(?:img|script)", body)
     assert body.count("&lt;img src=x onerror=alert(1)&gt;&lt;script&gt;") >= 10
     assert "⟨U+001B⟩[31m⟨U+202E⟩" in body
+    assert "2 runs in this file: 2 failed" in body
+    assert re.search(r'<tr aria-current="true"><th scope="row"><button[^>]* data-run="0"', body), "that of the piece"
     assert "It failed. " in body
     assert re.search(r'<dialog [^>]*open=""', body), "the address named a piece of work"
     assert "2 messages that an earlier call had, too" in body

@@ -133,7 +133,6 @@ showChoice();
 if (DATA.runs.length) {
   const asked = PIECES[(location.hash.match(/^#piece-(\d{1,9})$/) || [])[1]];
   const run = asked ? DATA.runs.findIndex((one) => asked.i >= one.from && asked.i < one.to) : DATA.runs.length - 1;
-  byId("run-choice").value = String(run);
   showRun(run);
   if (asked) showDetail(asked, state.pieces);
 }

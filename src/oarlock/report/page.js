@@ -40,7 +40,7 @@ function visible(text) {
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
+    if (value === null || value === undefined || value === false || value === "") continue;
     if (key === "class") element.className = value;
     else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
     else element.setAttribute(key, value === true ? "" : value);
@@ -96,6 +96,10 @@ function showRun(number) {
   if (state.pieces.length <= 60) for (const piece of state.pieces) if (piece.in.length) state.open.add(piece.i);
   byId("words").value = "";
   byId("only").value = "";
+  if (DATA.runs.length > 1) {
+    byId("run-choice").value = String(number);
+    showRunsTable();
+  }
   showHead(run);
   showFigures(run);
   showLegend(run);
@@ -223,15 +227,6 @@ function showOutcome(run) {
 }
 
 // Beginning.
-
-function showChoice() {
-  byId("run-box").hidden = DATA.runs.length < 2;
-  const options = DATA.runs.map((run, number) => {
-    return make("option", { value: String(number) }, `${number + 1}. ${run.crew || "Run"} · ${dated(run)} · ${STATES[run.state]}`);
-  });
-  byId("run-choice").replaceChildren(...options);
-  byId("run-choice").addEventListener("change", (event) => showRun(Number(event.target.value)));
-}
 
 byId("theme").addEventListener("change", (event) => {
   if (event.target.value) document.documentElement.dataset.theme = event.target.value;

@@ -22,7 +22,7 @@ __all__ = ["as_page", "write_page"]
 
 _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 _STYLES: Final = ("page.css",)
-_SCRIPTS: Final = ("page.js", "timeline.js", "detail.js")
+_SCRIPTS: Final = ("page.js", "runs.js", "timeline.js", "detail.js")
 _CONTENTS_AT_ONCE: Final = 100  # pieces of work whose content is read together, when somebody asks for that of one
 
 # All that could end an element, begin a comment in it, or be taken for the end of a line by an old reader of scripts.
