@@ -1,4 +1,4 @@
-"""The picture of `compare.py`: bars in panels, as SVG that can be read on a light and on a dark page."""
+"""The picture of `compare.py`: bars in panels, as SVG for a reader who prefers light or dark, on whichever page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ STYLE = """
   .name { text-anchor: end }
   .ours { font-weight: 700 }
   .note { fill: #57606a; font-style: italic }
-  rect { fill: #a3adb8 } rect.ours { fill: #0b6bcb }
+  rect { fill: #a3adb8 } rect.ours { fill: #0b6bcb } rect.page { fill: #ffffff }
   line { stroke: #8c959f }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .note { fill: #9198a1 }
-    rect { fill: #6e7681 } rect.ours { fill: #4ea1ff }
+    rect { fill: #6e7681 } rect.ours { fill: #4ea1ff } rect.page { fill: #0d1117 }
     line { stroke: #6e7681 }
   }
 """
+
+PAGE = '<rect class="page" width="100%" height="100%" rx="8"/>'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +52,14 @@ def draw(panels: Sequence[Panel], *, columns: int = 2) -> str:
     width = 2 * MARGIN + columns * WIDTH + (columns - 1) * GAP
     described = escape("; ".join(panel.title for panel in panels))
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {top}" width="{width}" height="{top}" role="img">'
-    return "\n".join([head, f"<title>{described}</title>", f"<style>{STYLE}</style>", *parts, "</svg>", ""])
+    return "\n".join([head, f"<title>{described}</title>", f"<style>{STYLE}</style>", PAGE, *parts, "</svg>", ""])
 
 
 def draw_panel(panel: Panel, left: int, top: int) -> list[str]:
     most = max((value for _, value, _, _ in panel.bars if value is not None), default=0.0) or 1.0
     room = WIDTH - NAMES - LABELS
     axis = left + NAMES
-    bottom = top + panel.height - 4
+    bottom = top + panel.height - ROW + 8
     parts = [
         f'<text class="title" x="{left}" y="{top + 16}">{escape(panel.title)}</text>',
         f'<line x1="{axis}" y1="{top + TITLE - 12}" x2="{axis}" y2="{bottom}"/>',

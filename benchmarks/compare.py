@@ -152,13 +152,13 @@ class Comparison:
         else:
             self.figures.add(measure, peer.name, children_cpu_seconds() - before)
 
-    def together(self, url: str, title: str, orders: dict[str, dict[str, Any]]) -> None:
+    def together(self, url: str, orders: dict[str, dict[str, Any]]) -> None:
         """Let the peers, each in its process, carry out the orders in turns; the first round warms up."""
         with ExitStack() as stack:
             processes = {peer.name: stack.enter_context(started(peer, url, self.home)) for peer in self.peers}
             for turn in range(self.rounds + 1):
-                self.heading(f"{title}, round {turn}")
                 for measure, order in orders.items():
+                    self.heading(f"round {turn}: {MEASURES[measure].title}")
                     for peer in self.peers:
                         self.one_order(peer, processes[peer.name], measure, order, keep=turn > 0)
 
@@ -237,28 +237,28 @@ class Comparison:
                 self.figures.note(f"flight_{larger}", peer.name, "not tried")
 
 
-def orders_of(units: Sequence[str], in_flight: Sequence[int]) -> dict[str, dict[str, Any]]:
-    return {f"{unit}_{at}" if at else unit: {"do": unit, "at": at} for unit in units for at in in_flight}
+def orders_for(piecewise: str) -> dict[str, dict[str, Any]]:
+    """Return what to do for each measure; `piecewise` is the endpoint that writes each event by itself."""
+    orders: dict[str, dict[str, Any]] = {unit: {"do": unit, "at": 0} for unit in ("call", "run", "stream")}
+    orders["stream_each"] = {"do": "stream", "at": 0, "url": piecewise}
+    for at in (64, 512, 1):
+        orders |= {f"{unit}_{at}": {"do": unit, "at": at} for unit in ("acall", "arun")}
+    return orders
 
 
 def compare(comparison: Comparison) -> None:
+    """Do it all; what tells most comes first, in case the time is over before the end."""
     with ExitStack() as stack:
-        serve = lambda *options: stack.enter_context(loopback_server("--mode", "tool", *options))  # noqa: E731
-        url = serve()
+
+        def serve(*options: str) -> str:
+            return stack.enter_context(loopback_server("--mode", "tool", *options))
+
+        url, slow = serve(), serve("--latency", str(LATENCY))
         comparison.check(url)
-        # Each number at once in new processes: pools keep the connections of the most that there ever were.
-        steps: list[Callable[[], None]] = [
-            lambda: comparison.together(url, "one at a time", orders_of(["call", "run", "stream"], [0])),
-            lambda: comparison.together(url, "64 side by side", orders_of(["acall", "arun"], [64])),
-            lambda: comparison.fly(serve("--latency", str(LATENCY)), small=True),
-            lambda: comparison.fresh(url),
-            lambda: comparison.together(serve("--burst", "1"), "streams", {"stream_each": {"do": "stream", "at": 0}}),
-            lambda: comparison.together(url, "512 side by side", orders_of(["acall", "arun"], [512])),
-            lambda: comparison.together(url, "one after the other, async", orders_of(["acall", "arun"], [1])),
-            lambda: comparison.fly(serve("--latency", str(LATENCY)), small=False),
-        ]
-        for step in steps:  # what tells most comes first, in case the time is over before the end
-            step()
+        comparison.together(url, orders_for(serve("--burst", "1")))
+        comparison.fly(slow, small=True)
+        comparison.fresh(url)
+        comparison.fly(slow, small=False)
 
 
 @contextmanager

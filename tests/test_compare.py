@@ -80,7 +80,9 @@ def test_the_picture_is_sorted_and_well_formed(load):
     panels = report.panels(RESULTS)
     assert [[bar[0] for bar in panel.bars] for panel in panels] == [["Oarlock", "A & B"], ["Oarlock", "Third"]]
     root = ET.fromstring(picture.draw(panels))
-    assert next(float(bar.attrib["width"]) for bar in root.iter("{http://www.w3.org/2000/svg}rect")) < 30
+    widths = [bar.attrib["width"] for bar in root.iter("{http://www.w3.org/2000/svg}rect")]
+    assert widths[0] == "100%"
+    assert float(widths[2]) / float(widths[1]) == pytest.approx(12.5, rel=0.01)
     assert "> 60 s (3 right)" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 

@@ -1,7 +1,7 @@
 """One peer in a process of its own: `child.py PEER URL [--audit]`. An order comes as a line of JSON, its result goes as one.
 
-Orders: `{"do": "call", "at": 0, "cpu": 0.3, "wall": 30}` repeats a unit (call, run, stream; with `at` in flight, blocking
-if it is 0) until so much time has passed; `{"do": "flight", "runs": 1000, "limit": 60}` starts so many runs at once;
+Orders: `{"do": "call", "at": 0, "cpu": 0.3, "wall": 30}` repeats a unit (call, acall, run, arun, stream, astream; the async
+ones with so many at once) until so much time has passed, with `url` at another endpoint; `{"do": "flight", "runs": 1000, "limit": 60}` starts so many runs at once;
 `{"do": "offers"}` and `{"do": "foreign"}` tell what the peer can do, and which addresses off this machine it wanted.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import json
 import os
 import resource
@@ -47,10 +46,10 @@ class Tally:
     def fail(self, error: BaseException) -> None:
         self.units += self.size
         self.failed += self.size
-        self.note(f"{type(error).__name__}: {error}"[:400])
+        self.note(f"{type(error).__name__}: {error}"[:200])
 
     def note(self, problem: str) -> None:
-        if len(self.errors) < 3:
+        if len(self.errors) < 2:
             self.errors.append(problem)
 
 
@@ -127,17 +126,18 @@ async def fly(unit: Callable[[], Awaitable[str]], tally: Tally, runs: int, limit
 class Child:
     """A peer, its units, and the loop that the async ones run in.
 
-    Each unit has a peer of its own: some clients serve but the event loop that used them first, and fail in others.
+    Each unit, and each number of them at once, has a peer of its own: some clients serve but the event loop that used them
+    first, and fail in others; and pools keep the connections of the most that there ever were at once.
     """
 
     def __init__(self, name: str, url: str) -> None:
-        self.load = lambda: load_peer(name, url)
-        self.units: dict[str, Callable[[], Any]] = {}
-        self.runner: asyncio.Runner | None = None
+        self.name, self.url = name, url
+        self.units: dict[tuple[str, int, str], Callable[[], Any]] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     def perform(self, order: dict[str, Any]) -> dict[str, Any]:
         if order["do"] == "offers":
-            peer = self.load()
+            peer = load_peer(self.name, self.url)
             return {"offers": [name for name in UNITS if hasattr(peer, name)]}
         if order["do"] == "foreign":
             return {"foreign": sorted(set(foreign))}
@@ -145,7 +145,7 @@ class Child:
 
     def measured(self, order: dict[str, Any]) -> dict[str, Any]:
         name = "arun" if order["do"] == "flight" else order["do"]
-        unit = self.units.get(name) or self.units.setdefault(name, unit_of(self.load(), name))
+        unit = self.unit(name, order.get("at", 0), order.get("url", self.url))
         tally = Tally(STREAMED.strip(), TOKENS) if name.endswith("stream") else Tally(ANSWER)
         work = self.work_of(order, unit, tally)
         gc.collect()
@@ -157,6 +157,11 @@ class Child:
             tally.wrong += max(0, tally.units - tally.failed - tally.wrong - (uses_of_tool() - uses))
         counts = {"units": tally.units, "wrong": tally.wrong, "failed": tally.failed, "errors": tally.errors}
         return {**counts, "cpu": cpu, "wall": wall, "peak_kb": peak_kb() - peak}
+
+    def unit(self, name: str, at: int, url: str) -> Callable[[], Any]:
+        if (name, at, url) not in self.units:
+            self.units[name, at, url] = unit_of(load_peer(self.name, url), name)
+        return self.units[name, at, url]
 
     def work_of(self, order: dict[str, Any], unit: Callable[[], Any], tally: Tally) -> Callable[[], None]:
         if order["do"] == "flight":
@@ -173,10 +178,10 @@ class Child:
         return lambda: repeat(unit, tally, until)
 
     def run(self, coroutine: Any) -> None:
-        assert inspect.iscoroutine(coroutine)
-        if self.runner is None:
-            self.runner = asyncio.Runner()
-        self.runner.run(coroutine)
+        """Run it in a loop that is nobody else's: some blocking calls drive the thread's own."""
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+        self.loop.run_until_complete(coroutine)
 
 
 def peak_kb() -> float:
