@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 import sys
 import threading
@@ -95,20 +96,53 @@ def test_delegated_work_tools_waits_and_money(terminal: Terminal) -> None:
     assert "◷ Waited 0." in shown[-1]
 
 
-def test_what_tools_print_comes_above(terminal: Terminal) -> None:
+def test_what_is_printed_and_logged_comes_above(terminal: Terminal) -> None:
     @tool
     def chatty(word: str) -> str:
         """Say it."""
-        print("I look for", word)
-        sys.stderr.write("and complain\n")
-        terminal.wait_for("and complain")
+        print("I look", "for", end=" ", flush=True)
+        print(word)
+        print("\r10 %\r20 %", file=sys.stderr)
+        log.warning("It is late")
+        terminal.wait_for("It is late")
+        sys.stdout.writelines(["x" * 10_001, "no end"])
         return "found"
 
     llm = ScriptedLLM([calling("chatty", word="[b]tide[/b]"), "Tides."], supports_function_calling=True)
+    log, handler = logging.getLogger("a.test.of.views"), logging.StreamHandler(terminal.out)
+    log.addHandler(handler)
+    try:
+        with InFrontOf(terminal):
+            one(llm, tools=[chatty]).kickoff()
+            assert (sys.stdout, sys.stderr, handler.stream) == (terminal.out,) * 3
+    finally:
+        log.removeHandler(handler)
+    shown = terminal.screen()
+    assert shown[:3] == ["I look for [b]tide[/b]", "20 %", "It is late"]
+    assert "".join(shown).count("x") > 10_000
+    assert "no end" in shown
+    assert any(line.startswith("✓ 1 A line on boats") for line in shown)
+
+
+def test_streams_that_somebody_has_kept_lead_to_the_terminal(terminal: Terminal) -> None:
+    kept: list[Any] = []
+
+    def keep(_request: Any) -> str:
+        kept.append(sys.stderr)
+        assert (kept[0].isatty(), kept[0].writable(), kept[0].encoding, kept[0].name) == (
+            True,
+            True,
+            "utf-8",
+            terminal.out.name,
+        )
+        assert kept[0].fileno() == terminal.out.fileno()
+        return "Row."
+
     with InFrontOf(terminal):
-        one(llm, tools=[chatty]).kickoff()
-    assert terminal.screen()[:2] == ["I look for [b]tide[/b]", "and complain"]
-    assert terminal.screen()[2].startswith("✓ 1 A line on boats")
+        one(FunctionLLM(keep)).kickoff()
+        assert kept[0] is not sys.stderr
+        print("later", file=kept[0], flush=True)
+    assert terminal.screen()[-1] == "later"
 
 
 def test_output_that_goes_elsewhere_stays_there(terminal: Terminal, capsys: pytest.CaptureFixture[str]) -> None:

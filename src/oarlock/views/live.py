@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.text import Text
 
+from oarlock.views.above import Diversion
 from oarlock.views.rows import Row
 
 __all__ = ["Region", "console_on", "drawn"]
@@ -115,7 +116,7 @@ class Region(Live):
         console: where it is.
         show: returns the rows for so many lines, and the last line.
         left: returns what is to stay, and has not been printed.
-        redirect_stdout: what is printed to standard output goes to this terminal, too: it shall come above.
+        streams: the names in `sys` of those that go to this terminal: what is printed there comes above.
     """
 
     def __init__(
@@ -124,19 +125,35 @@ class Region(Live):
         show: Callable[[int], tuple[list[Row], Bar | None]],
         left: Callable[[], list[Row]],
         *,
-        redirect_stdout: bool,
+        streams: tuple[str, ...],
     ) -> None:
         self._show = show
         self._left = left
+        self._streams = streams
+        self._diversions: list[Diversion] = []
         self._beat = 0
         super().__init__(
             console=console,
             get_renderable=self._draw,
             refresh_per_second=_PER_SECOND,
             transient=True,
-            redirect_stdout=redirect_stdout,
+            redirect_stdout=False,
+            redirect_stderr=False,
             vertical_overflow="crop",
         )
+
+    def start(self, refresh: bool = False) -> None:
+        super().start(refresh)
+        self._diversions = [Diversion(name, self._print) for name in self._streams]
+
+    def stop(self) -> None:
+        while self._diversions:
+            self._diversions.pop().end()
+        super().stop()
+
+    def _print(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self.console.print(Text.from_ansi(text))
 
     def refresh(self) -> None:
         with suppress(OSError, ValueError), self._lock, self.console:  # written in one piece; a terminal may be gone

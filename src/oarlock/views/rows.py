@@ -172,6 +172,7 @@ def run_ended(run: Piece, now: float, tasks: Sequence[Piece] = (), title: str = 
         rows += [_row(task, now, 1), *_failure(task)]
     if len(tasks) > _MOST_STEPS:
         rows.append(Row(depth=1, mark="more", text=f"and {counted(len(tasks) - _MOST_STEPS, 'task')} more"))
+    rows += [Row(depth=1, mark="note", text=words, whole=True) for note in run.notes if (words := note_words(note))]
     rows += [Row(depth=1, mark="waiting", text=line, whole=True) for line in rest]
     return [*rows, *_outcome(run, 1)]
 

@@ -40,7 +40,7 @@ class Screen:
 
     def __init__(self, file: IO[str], *, shares_stdout: bool) -> None:
         self._console = console_on(file)
-        self._shares_stdout = shares_stdout
+        self._streams = ("stdout", "stderr") if shares_stdout else ("stderr",)
         self._lock = threading.Lock()  # for what is shown; held for moments, never while anything is written
         self._switch = threading.Lock()  # for beginning and ending to show
         self._watches: list[Watch] = []
@@ -124,7 +124,7 @@ class Screen:
         with self._switch, suppress(OSError, ValueError):  # a terminal that is gone ends nobody's run
             wanted = bool(self._watches) and not self._pauses
             if wanted and self._region is None:
-                self._region = Region(self._console, self._shown, self._taken, redirect_stdout=self._shares_stdout)
+                self._region = Region(self._console, self._shown, self._taken, streams=self._streams)
                 atexit.register(self.shut)
                 self._region.start()
             elif not wanted and self._region is not None:
