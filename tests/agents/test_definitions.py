@@ -53,6 +53,20 @@ def lambda_tool(text: str) -> str:
         (lambda: Task(description="D", agnet=None), "Did you mean 'agent'?"),
         (lambda: Task(description="D", agent="R"), "agent must be an Agent, not of the type str"),
         (lambda: Task(description="D", context=["x"]), "context must be a list of tasks"),
+        (
+            lambda: Task(description="D", callback=lambda: None),
+            "Task 'D': callback must take one argument, the TaskOutput.",
+        ),
+        (lambda: Task(description="D", context=["A"]), "Task 'D': context must be a list of tasks, and holds a str."),
+        (lambda: Agent(**GOOD_AGENT, step_callback=lambda: None), "step_callback must take one argument, the step."),
+        (
+            lambda: Crew(tasks=[_task()], on_human_input=lambda: ""),
+            "on_human_input must take one argument, the TaskOut",
+        ),
+        (
+            lambda: Crew(tasks=[_task()], before_kickoff_callbacks=[lambda: {"a": 1}]),
+            "<lambda> must take one argument, the inputs.",
+        ),
         (lambda: Task(description="D", guardrail=3), "a guardrail must be a function that takes the TaskOutput"),
         (lambda: Task(description="D", guardrail=" "), "a guardrail in words must say something"),
         (lambda: Task(description="D", guardrails=[lambda: 1]), "must take one argument, the TaskOutput"),

@@ -150,7 +150,7 @@ class Agent:
             check_llm(owner, "function_calling_llm", self.function_calling_llm)
         for name in ("verbose", "allow_delegation", "respect_context_window"):
             flag(owner, name, getattr(self, name))
-        function(owner, "step_callback", self.step_callback)
+        function(owner, "step_callback", self.step_callback, "the step")
         self._check_limits(owner)
         check_cache(owner, self.cache)
         check_approver(owner, self.on_approval)

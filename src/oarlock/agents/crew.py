@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.agent import Agent
-from oarlock.agents.approval import check_approver, check_cache
 from oarlock.agents.crew_run import Resumable, run_crew, run_with_hooks
-from oarlock.agents.definitions import check_budget, check_llm, checked, function, functions, text
+from oarlock.agents.crew_settings import check_settings
+from oarlock.agents.definitions import check_llm, checked
 from oarlock.agents.graph import Order
 from oarlock.agents.hierarchy import assignment_of, manager_of, staff_of
 from oarlock.agents.hooks import Hook, check_hooks
 from oarlock.agents.inputs import several
-from oarlock.agents.limits import PerMinute, per_minute
+from oarlock.agents.limits import PerMinute
 from oarlock.agents.outputs import CrewOutput
 from oarlock.agents.run import Assignment
-from oarlock.agents.run_log import log_path
 from oarlock.agents.streams import AsyncRunStream, RunStream, read_run, read_run_async
 from oarlock.agents.task import Task
 from oarlock.contract.checks import flag
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 from oarlock.contract.events import Event
 from oarlock.contract.llm import BaseLLM
 from oarlock.runtime import Runtime, drive, drive_async
@@ -163,7 +162,7 @@ class Crew:
         for name in ("manager_llm", "function_calling_llm"):
             if (llm := getattr(self, name)) is not None:
                 check_llm("Crew", name, llm)
-        self._check_settings()
+        check_settings(self)
         check_hooks("Crew", self)
         Order(self.tasks)
         flag("Crew", "stream", self.streams)
@@ -172,21 +171,6 @@ class Crew:
     def _require_tasks(self) -> None:
         if not self.tasks:
             raise ConfigurationError("Crew: there are no tasks. Pass tasks=[Task(...)].")
-
-    def _check_settings(self) -> None:
-        text("Crew", "name", self.name)
-        for name in ("verbose", "full_output"):
-            flag("Crew", name, getattr(self, name))
-        for name in ("step_callback", "task_callback", "on_human_input"):
-            function("Crew", name, getattr(self, name))
-        for name in ("before_kickoff_callbacks", "after_kickoff_callbacks"):
-            setattr(self, name, functions("Crew", name, getattr(self, name)))
-        check_budget("Crew", self.budget)
-        check_approver("Crew", self.on_approval)
-        check_cache("Crew", self.cache)
-        log_path(self.output_log_file)
-        _check_record("Crew", self.record)
-        self.limit = per_minute("Crew", self.max_rpm)
 
     def _check_process(self) -> None:
         if self.manager_agent is not None and not isinstance(self.manager_agent, Agent):
@@ -392,13 +376,6 @@ class Crew:
         return run(runtime, self, inputs, on_event, user=user, resumable=resumable, record=record)
 
 
-def _check_record(owner: str, given: object) -> None:
-    if given is not None:
-        from oarlock.agents.recording import recording_of  # most runs are not recorded
-
-        recording_of(owner, given)
-
-
 def _in_chunks() -> Any:
     from oarlock.agents import chunks  # its pydantic models take longer to load than a run
 
@@ -414,6 +391,7 @@ def _all_of(kind: type[Any], name: str, given: object) -> list[Any]:
     items = list(given) if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]
     for item in items:
         if not isinstance(item, kind):
-            shown = type(item).__name__
-            raise ConfigurationError(f"Crew: {name} must be a list of {kind.__name__} objects, and holds a {shown}.")
+            raise ConfigurationError(
+                f"Crew: {name} must be a list of {kind.__name__} objects, and holds {a_kind(item)}."
+            )
     return items

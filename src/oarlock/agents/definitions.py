@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -144,10 +145,23 @@ def text(owner: str, name: str, value: object, *, empty: bool = False) -> str:
     return value
 
 
-def function(owner: str, name: str, value: object) -> None:
-    """Raise a ConfigurationError unless this is a function, or nothing."""
-    if value is not None and not callable(value):
+def function(owner: str, name: str, value: object, of: str) -> None:
+    """Raise a ConfigurationError unless this is a function of one argument, such as `"the TaskOutput"`, or nothing."""
+    if value is None:
+        return
+    if not callable(value):
         raise ConfigurationError(f"{owner}: {name} must be a function, not {value!r}.")
+    check_takes_one(f"{owner}: {name}", value, of)
+
+
+def check_takes_one(what: str, value: Callable[..., Any], of: str) -> None:
+    """Raise a ConfigurationError unless a function can be called with one argument, rather than when a run has been paid."""
+    try:
+        inspect.signature(value).bind(None)
+    except TypeError:
+        raise ConfigurationError(f"{what} must take one argument, {of}.") from None
+    except ValueError:  # a builtin that hides its signature
+        pass
 
 
 def items(owner: str, name: str, given: object) -> list[Any]:

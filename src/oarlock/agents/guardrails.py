@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
-from oarlock.agents.definitions import check_llm, text
+from oarlock.agents.definitions import check_llm, check_takes_one, text
 from oarlock.agents.outputs import TaskOutput
 from oarlock.agents.prompts import JUDGE, JUDGE_AGAIN
 from oarlock.agents.structured import find
@@ -104,14 +103,7 @@ def _checked(owner: str, guardrail: Any) -> Guardrail:
             f"{owner}: a guardrail must be a function that takes the TaskOutput and returns (True, value) or "
             f"(False, reason), or a rule in words, not {guardrail!r}."
         )
-    try:
-        inspect.signature(guardrail).bind(None)
-    except TypeError:
-        raise ConfigurationError(
-            f"{owner}: the guardrail {name_of(guardrail)} must take one argument, the TaskOutput."
-        ) from None
-    except ValueError:  # a builtin that hides its signature
-        pass
+    check_takes_one(f"{owner}: the guardrail {name_of(guardrail)}", guardrail, "the TaskOutput")
     return guardrail  # type: ignore[no-any-return]
 
 

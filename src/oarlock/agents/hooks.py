@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from oarlock.agents.definitions import functions
+from oarlock.agents.definitions import check_takes_one, functions
 from oarlock.agents.human import answer_on_terminal
-from oarlock.contract.errors import ConfigurationError
 from oarlock.contract.messages import Message
 from oarlock.contract.records import dataclass, field
 from oarlock.contract.reply import Reply
@@ -130,14 +128,7 @@ def check_hooks(owner: str, holder: Agent | Crew) -> None:
 
 
 def _checked(owner: str, kind: str, hook: Hook) -> Hook:
-    try:
-        inspect.signature(hook).bind(None)
-    except TypeError:
-        raise ConfigurationError(
-            f"{owner}: the {kind} hook {name_of(hook)} must take one argument, the context of the call."
-        ) from None
-    except ValueError:  # a builtin that hides its signature
-        pass
+    check_takes_one(f"{owner}: the {kind} hook {name_of(hook)}", hook, "the context of the call")
     return hook
 
 

@@ -80,6 +80,7 @@ def ask_on_terminal(output: TaskOutput) -> str:
         try:
             return input("Press Enter to accept it, or write what to change: ")
         except EOFError:
+            print(file=sys.stderr)  # noqa: T201  so that what follows does not stand behind the question
             raise OutputError(
                 "The terminal was closed before anybody accepted the answer; the error has it as .text.",
                 text=output.raw,

@@ -12,7 +12,7 @@ from oarlock.agents.files import check_output_file
 from oarlock.agents.guardrails import Guardrail, guardrails_of
 from oarlock.agents.structured import Structure, structure_of
 from oarlock.contract.checks import flag, whole
-from oarlock.contract.errors import ConfigurationError
+from oarlock.contract.errors import ConfigurationError, a_kind
 
 __all__ = ["Task"]
 
@@ -93,8 +93,8 @@ class Task:
             raise ConfigurationError(f"{owner}: agent must be an Agent, not of the type {type(self.agent).__name__}.")
         if self.context is not None:
             self.context = items(owner, "context", self.context)
-            if not all(isinstance(task, Task) for task in self.context):
-                raise ConfigurationError(f"{owner}: context must be a list of tasks.")
+            if other := [one for one in self.context if not isinstance(one, Task)]:
+                raise ConfigurationError(f"{owner}: context must be a list of tasks, and holds {a_kind(other[0])}.")
         if self.tools != []:
             self.tools = items(owner, "tools", self.tools)
             tools_of(owner, self.tools)
@@ -102,7 +102,7 @@ class Task:
 
     def _check_settings(self) -> None:
         owner = f"Task {self.name!r}"
-        function(owner, "callback", self.callback)
+        function(owner, "callback", self.callback, "the TaskOutput")
         flag(owner, "async_execution", self.async_execution)
         for name in ("markdown", "human_input", "create_directory"):
             flag(owner, name, getattr(self, name))
