@@ -142,6 +142,15 @@ def test_functions_of_the_class_itself_stay() -> None:
     assert shy != Shy("x")
 
 
+def test_a_field_may_have_the_name_of_a_builtin() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Error:
+        type: str
+        object: int = 3
+
+    assert repr(Error(type="ServerError")).endswith("Error(type='ServerError', object=3)")
+
+
 def test_a_class_without_fields() -> None:
     @dataclass(frozen=True, slots=True)
     class Nothing:

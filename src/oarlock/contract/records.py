@@ -99,6 +99,7 @@ def _init(cls: Any, fields: Sequence[dataclasses.Field[Any]]) -> Callable[..., N
     """
     names: dict[str, Any] = {
         "_cls": cls,
+        "_type": type,  # by names that no field has: one may well be called "type"
         "_draft": draft_of(cls),
         "_become": become,
         "_made": _MADE,
@@ -120,7 +121,7 @@ def _init(cls: Any, fields: Sequence[dataclasses.Field[Any]]) -> Callable[..., N
             arguments.append(one.name)
     lines = [
         f"def __init__({', '.join(arguments)}):",
-        " if type(self) is _cls:",
+        " if _type(self) is _cls:",
         "  _become(self, _draft)",
         *(f"  self.{name} = {value}" for name, value in values.items()),
         "  self.__class__ = _cls",
