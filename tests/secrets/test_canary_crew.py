@@ -29,6 +29,7 @@ from oarlock.policies import (
     RateLimit,
     Retry,
 )
+from oarlock.report import as_page, read_record
 from oarlock.testing import Drop, LoopbackEndpoint, Status, ToolCalls
 from oarlock.testing.endpoint import Scripted
 
@@ -89,6 +90,7 @@ class Watched:
             "crew": repr([self.crew, self.crew.agents, self.crew.tasks, self.llm, vars(self.llm), self.auth]),
             "explanation": explained.getvalue(),
             "metrics": repr(self.llm.get_metrics()),
+            "report": as_page(read_record(self.record)),
             "files": "".join(path.read_bytes().decode("latin-1") for path in self.folder.iterdir()),
         }
 
