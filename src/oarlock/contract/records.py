@@ -126,6 +126,7 @@ def _init(cls: Any, fields: Sequence[dataclasses.Field[Any]]) -> Callable[..., N
         *(f"  self.{name} = {value}" for name, value in values.items()),
         "  self.__class__ = _cls",
         " else:",
+        "  pass",  # there may be no field
         *(f"  _put(self, {name!r}, {value})" for name, value in values.items()),
     ]
     exec("\n".join(lines), names)  # noqa: S102  of field names only, as `dataclasses` does it
