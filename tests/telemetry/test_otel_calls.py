@@ -12,9 +12,10 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
 from telemetry_helpers import ANSWER, Seen, events_of
 
-from oarlock import BaseLLM, ChatLLM, ConfigurationError, Reply, Request, ToolCall
+from oarlock import BaseLLM, ChatLLM, ConfigurationError, Reply, Request, ToolCall, Usage
 from oarlock.auth import BearerToken
 from oarlock.contract.errors import BadRequestError, ServerError
+from oarlock.contract.request import waiting
 from oarlock.policies import Cache, CircuitBreaker, Concurrency, Fallback, RateLimit, Retry
 from oarlock.telemetry import OpenTelemetry, instrument
 from oarlock.testing import LoopbackEndpoint, ScriptedLLM, VirtualRuntime
@@ -369,3 +370,52 @@ def test_answers_of_an_endpoint_cannot_bring_credentials_into_a_span(seen: Seen)
     llm = ScriptedLLM([Reply(text="Hello", model=canary, id=canary, finish_reason=canary)])
     llm.call("Hi")
     assert "canary1234567890" not in seen.everything()
+
+
+def test_a_policy_of_ones_own_says_why_it_waits_and_adds_headers(seen: Seen):
+    def patient(handler):
+        async def handle(runtime, request):
+            with waiting(runtime, request, "moon"):
+                await runtime.sleep(3)
+            return await handler(runtime, request.replace(headers=(*request.headers, ("x-tide", "high"))))
+
+        return handle
+
+    seen.instrument()
+    with LoopbackEndpoint(["Hello"]) as endpoint, VirtualRuntime():
+        ChatLLM("m", endpoint.url, policies=[patient]).call("Hi")
+    (span,) = seen.spans
+    assert span.attributes["oarlock.waited.moon"] == 3
+    assert events_of(span)[0] == ("oarlock.waiting", {"oarlock.wait.cause": "moon"})
+    assert endpoint.requests[0].headers["x-tide"] == "high"
+    assert "traceparent" in endpoint.requests[0].headers
+
+
+def test_when_a_token_expires_is_told(seen: Seen):
+    seen.instrument()
+    with LoopbackEndpoint(["Hello"]) as endpoint:
+        ChatLLM("m", endpoint.url, auth=BearerToken(lambda: ("a-token", 3600))).call("Hi")
+    ((name, facts),) = events_of(seen.spans[0])
+    assert name == "oarlock.signed_in"
+    assert 3500 < facts["oarlock.sign_in.expires_in"] <= 3600
+    assert facts["oarlock.sign_in.method"] == "BearerToken"
+
+
+def test_tokens_that_were_estimated_say_so(seen: Seen):
+    seen.instrument()
+    usage = Usage(prompt_tokens=4, completion_tokens=1, requests=1, estimated=True)
+    ScriptedLLM([Reply(text="Hello", usage=usage)]).call("Hi")
+    assert seen.spans[0].attributes["oarlock.usage.estimated"]
+
+
+def test_an_error_that_is_none_of_ours_has_its_class(seen: Seen):
+    def broken(handler):
+        async def handle(runtime, request):
+            raise ZeroDivisionError("one's own bug")
+
+        return handle
+
+    seen.instrument()
+    with pytest.raises(ZeroDivisionError):
+        ScriptedLLM(["x"]).with_policies(broken).call("Hi")
+    assert seen.spans[0].status.description == "ZeroDivisionError"

@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 from telemetry_helpers import ADD, Seen, crew_of, events_of
 
 from oarlock import Agent, BaseLLM, Crew, Request, Task, ToolCall, current_call, tool
+from oarlock.agents.conditional import ConditionalTask
 from oarlock.contract.errors import AuthenticationError, OarlockError
 from oarlock.contract.events import TaskFinished, ToolFinished
 from oarlock.telemetry import uninstrument
@@ -274,3 +275,37 @@ def test_other_listeners_hear_as_before(seen: Seen, verbose, capsys):
     assert heard == ["RunStarted", "TaskStarted", "CallStarted", "CallFinished", "TaskFinished", "RunFinished"]
     assert bool(capsys.readouterr().err) is verbose
     assert len(seen.spans) == 3
+
+
+def test_what_rarely_happens_at_a_task_is_told_too(seen: Seen):
+    """A task that is skipped, a conversation that is shortened, a human who is asked."""
+
+    @tool
+    def read() -> str:
+        """Read a long text."""
+        return "word " * 3000
+
+    seen.instrument()
+    telemetry = seen.telemetry(content=True)
+    replies = [ToolCall(id="1", name="read"), "first", "better"]
+    llm = ScriptedLLM(replies, model="m", context_window=1000, supports_function_calling=True)
+    agent = Agent(role="Cox", goal="g", backstory="", llm=llm, tools=[read])
+    first = Task(description="Read it", expected_output="y", agent=agent, human_input=True)
+    never = ConditionalTask(description="x", expected_output="y", agent=agent, condition=lambda output: False)
+    said = iter(["better, Mr. Smith", ""])
+    crew = Crew(agents=[agent], tasks=[first, never], name="boat", on_human_input=lambda question: next(said))
+    crew.kickoff(on_event=telemetry.on_event)
+    names = {name for span in seen.spans for name, _ in events_of(span)}
+    assert {
+        "oarlock.context_shortened",
+        "oarlock.human_asked",
+        "oarlock.human_answered",
+        "oarlock.answer_rejected",
+        "oarlock.task_skipped",
+    } <= names
+    reasons = {facts.get("oarlock.reason") for span in seen.spans for _, facts in events_of(span)}
+    assert "better, Mr. Smith" in reasons  # for the one that asked for content
+    assert None in reasons
+    assert (
+        not trace.get_current_span().get_span_context().is_valid
+    )  # though the outer spans ended before the inner ones

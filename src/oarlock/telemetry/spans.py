@@ -12,31 +12,42 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 __all__ = ["OpenSpan", "Spans"]
 
+_OPEN = contexts.create_key("oarlock-span")  # the `OpenSpan` that a context is of
+
 
 class OpenSpan:
     """A span that is current from its beginning to its end.
 
     The context of before is put back without tokens, and only where this span is the current one: a piece of work may end in
-    another context than it began in, as a stream does that nobody reads any more, and has nothing to put back there.
+    another context than it began in, as a stream does that nobody reads any more, and has nothing to put back there. Where two
+    watch one run, the outer span may end before the inner one, which then puts back what was before both.
     """
 
-    __slots__ = ("_before", "_inside", "_span", "is_recording")
+    __slots__ = ("_before", "_ended", "_inside", "_span", "is_recording")
 
     def __init__(self, span: Span, before: Context) -> None:
         self._span = span
         self._before = before
-        self._inside = trace.set_span_in_context(span, before)
+        self._inside = contexts.set_value(_OPEN, self, trace.set_span_in_context(span, before))
+        self._ended = False
         self.is_recording = span.is_recording()
         contexts.attach(self._inside)
 
     def leave(self) -> None:
         """Let what was current before be so for a while."""
         if contexts.get_current() is self._inside:
-            contexts.attach(self._before)
+            contexts.attach(self._outside())
+
+    def _outside(self) -> Context:
+        """Return the context of before, that of no span that has ended meanwhile."""
+        context = self._before
+        while isinstance(outer := contexts.get_value(_OPEN, context), OpenSpan) and outer._ended:  # noqa: SLF001
+            context = outer._before  # noqa: SLF001  its own class
+        return context
 
     def come_back(self) -> None:
         """Be the current one again."""
-        if contexts.get_current() is self._before:
+        if contexts.get_current() is self._outside():
             contexts.attach(self._inside)
 
     def add_event(self, name: str, facts: Mapping[str, Any]) -> None:
@@ -51,6 +62,7 @@ class OpenSpan:
             problem: why it failed, if it did.
         """
         self.leave()
+        self._ended = True
         if facts:
             self._span.set_attributes(facts)
         if problem is not None:
