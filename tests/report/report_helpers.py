@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,9 @@ def recorded_run(path: Path, *, hostile: str = "", error: Exception | None = Non
 
 def line_of(**facts: Any) -> str:
     return json.dumps(facts) + "\n"
+
+
+def blocks_of(page: str) -> dict[str, Any]:
+    """Return what is in the blocks of data of a page."""
+    found = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', page, re.DOTALL)
+    return {name: json.loads(text) for name, text in found}

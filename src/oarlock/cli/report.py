@@ -41,7 +41,10 @@ def make_report(path: Path, output: Path | None, prices: Sequence[str]) -> None:
     for notice in record.notices:
         typer.secho(notice, err=True, fg=typer.colors.YELLOW)
     runs, calls = len(record.runs), sum(root.totals.calls for run in record.runs for root in run.tree.roots)
-    typer.echo(f"{to}: {runs:,} run{'s'[: runs != 1]}, {calls:,} model call{'s'[: calls != 1]}. Open it in a browser.")
+    cut = sum(not run.ended for run in record.runs)
+    without_end = f" ({cut:,} of them without an end)" if cut and runs > 1 else " without an end" if cut else ""
+    shown = f"{runs:,} run{'s'[: runs != 1]}{without_end}, {calls:,} model call{'s'[: calls != 1]}"
+    typer.echo(f"{to}: {shown}. Open it in a browser.")
 
 
 def _price(text: str) -> tuple[str, Price]:

@@ -6,7 +6,7 @@ Names are short, and what is as usual is left out, since there may be ten thousa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -177,7 +177,7 @@ def _totals(totals: Totals) -> dict[str, Any]:
     }
 
 
-def _groups(pieces: Iterable[Piece], name_of: Any) -> list[dict[str, Any]]:
+def _groups(pieces: Iterable[Piece], name_of: Callable[[Piece], str]) -> list[dict[str, Any]]:
     """Return what calls and tools took, by agent or by model, the most tokens first."""
     groups: dict[str, dict[str, Any]] = {}
     for piece in pieces:

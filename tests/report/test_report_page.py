@@ -12,10 +12,9 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from report_helpers import HOSTILE, recorded_run
+from report_helpers import HOSTILE, blocks_of, recorded_run
 from typer.testing import CliRunner
 
 from oarlock import BadRequestError, ConfigurationError
@@ -33,11 +32,6 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(record: Path) -> str:
     return as_page(read_record(record))
-
-
-def blocks_of(page: str) -> dict[str, Any]:
-    found = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', page, re.DOTALL)
-    return {name: json.loads(text) for name, text in found}
 
 
 class Elements(html.parser.HTMLParser):
@@ -180,6 +174,11 @@ def test_a_cut_record_is_told_on_the_terminal(record: Path, tmp_path: Path) -> N
     result = CliRunner().invoke(app, ["report", str(tmp_path / "cut.jsonl")])
     assert result.exit_code == 0
     assert "is cut off, as by a crash" in result.output
+    assert "cut.html: 1 run without an end, 4 model calls." in result.output
+    with (tmp_path / "cut.jsonl").open("ab") as file:
+        file.write(b"\n" + record.read_bytes().replace(b'"run_id":"0', b'"run_id":"1'))
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "cut.jsonl")])
+    assert "cut.html: 2 runs (1 of them without an end), 8 model calls." in result.output
 
 
 def test_run_records_scripts_and_crew_files(tmp_path: Path) -> None:

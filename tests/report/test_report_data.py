@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_helpers import line_of
-from test_page import blocks_of
+from report_helpers import blocks_of, line_of
 
 from oarlock.report import as_page, read_record
 
