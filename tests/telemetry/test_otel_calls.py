@@ -6,10 +6,11 @@ import asyncio
 import json
 
 import pytest
-from opentelemetry import baggage, trace
+from opentelemetry import baggage, propagate, trace
 from opentelemetry.context import attach, detach
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from telemetry_helpers import ANSWER, Seen, events_of
 
 from oarlock import BaseLLM, ChatLLM, ConfigurationError, Reply, Request, ToolCall, Usage
@@ -322,6 +323,23 @@ def test_what_fails_in_the_programs_own_processors_fails_no_call(seen: Seen, cap
     seen.instrument()
     assert ScriptedLLM(["Hello"]).call("Hi") == "Hello"
     assert "could not be shown" in caplog.text
+
+
+def test_a_propagator_that_fails_fails_no_call_either(seen: Seen, caplog):
+    class Broken(TraceContextTextMapPropagator):
+        def inject(self, *args, **kwargs):
+            raise RuntimeError("no header today")
+
+    seen.instrument()
+    before = propagate.get_global_textmap()
+    propagate.set_global_textmap(Broken())
+    try:
+        with LoopbackEndpoint(["Hello"]) as endpoint:
+            assert ChatLLM("m", endpoint.url).call("Hi") == "Hello"
+    finally:
+        propagate.set_global_textmap(before)
+    assert "could not be shown" in caplog.text
+    assert seen.tree() == ["chat m"]
 
 
 def test_it_sets_no_provider():

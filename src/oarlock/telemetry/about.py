@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -21,11 +20,9 @@ __all__ = ["About", "Bounded", "about", "error_type", "error_words", "short", "s
 
 _LONGEST: Final = 120  # characters of a name
 _PLAIN: Final = re.compile(r"[\w.-]{1,120}", re.ASCII)
-_LIKE_A_KEY: Final = (
-    re.compile(  # how credentials begin that need no sign of punctuation; see `oarlock.contract.secret`
-        r"(?:sk|pk|rk|key|hf|gsk|xai|ghp|gho|ghs|github_pat|xox[abp])[-_]|akia|asia|aiza|eyj", re.IGNORECASE
-    )
-)
+# How credentials begin that need no sign of punctuation, in small letters; see `oarlock.contract.secret`. Of a pattern that
+# ignores case the search took 20 µs, ten times as long.
+_LIKE_A_KEY: Final = re.compile(r"(?:sk|pk|rk|key|hf|gsk|xai|ghp|gho|ghs|github_pat|xox[abp])[-_]|akia|asia|aiza|eyj")
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -127,6 +124,3 @@ class Bounded:
                 return "other"
             known = self._known.setdefault(name, short(name))
         return known
-
-
-Label = Callable[[Any], str]

@@ -47,12 +47,16 @@ class CallSpan(WatchedCall):
         self._span = span = telemetry.spans.enter(
             f"{Operation.CHAT} {known.model}", self._asked(request), is_client=True
         )
-        if telemetry.content is not None and span.is_recording:
-            self._facts[Attribute.INPUT_MESSAGES] = telemetry.content.asked(request)
-            if request.tools:
-                self._facts[Attribute.TOOL_DEFINITIONS] = telemetry.content.tools(request)
-        if known.address is not None:
-            self.headers = telemetry.headers()
+        try:
+            if telemetry.content is not None and span.is_recording:
+                self._facts[Attribute.INPUT_MESSAGES] = telemetry.content.asked(request)
+                if request.tools:
+                    self._facts[Attribute.TOOL_DEFINITIONS] = telemetry.content.tools(request)
+            if known.address is not None:
+                self.headers = telemetry.headers()
+        except Exception:  # a propagator of the program's, say: the call goes on unwatched
+            span.end({})
+            raise
 
     def _asked(self, request: Request) -> dict[str, Any]:
         known = self._known
