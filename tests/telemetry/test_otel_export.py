@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from opentelemetry.semconv._incubating.attributes import (
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from telemetry_helpers import ADD, crew_of
 
+from oarlock.contract.watching import Watchers
 from oarlock.telemetry import OpenTelemetry, instrument, uninstrument
 from oarlock.telemetry.names import PROVIDERS, Attribute, Histograms
 
@@ -130,6 +132,15 @@ def test_the_names_are_those_of_the_conventions_as_installed():
     assert not [one for one in attributes for other in attributes if other.startswith(f"{one}.") and one != other]
     providers = {one.value for one in gen_ai_attributes.GenAiProviderNameValues}
     assert set(PROVIDERS.values()) <= providers
+
+
+def test_automatic_instrumentation_finds_it():
+    (found,) = entry_points(group="opentelemetry_instrumentor", name="oarlock")
+    instrumentor = found.load()()
+    instrumentor.instrument(skip_dep_check=True)
+    assert [type(one).__name__ for one in Watchers.all] == ["OpenTelemetry"]
+    instrumentor.uninstrument()
+    assert Watchers.all == ()
 
 
 def test_whoever_does_not_use_it_does_not_import_it():
