@@ -6,6 +6,7 @@ import asyncio
 import io
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,8 +21,11 @@ from terminals import InFrontOf, Terminal
 
 from oarlock import Agent, Crew, Task, tool
 from oarlock.errors import ConfigurationError, OarlockError
+from oarlock.events import RunStarted, TaskStarted
 from oarlock.policies import Budget, Price
 from oarlock.testing import FunctionLLM, ScriptedLLM, VirtualRuntime
+from oarlock.views import console
+from oarlock.views.console import paused, watching
 
 
 @pytest.fixture(autouse=True)
@@ -373,8 +377,6 @@ def test_a_view_that_nobody_can_read_ends_no_run(monkeypatch: pytest.MonkeyPatch
 
 
 def test_where_nobody_looks_nothing_is_loaded() -> None:
-    import subprocess
-
     program = (
         "import sys; from oarlock import *; from oarlock.testing import ScriptedLLM\n"
         "Crew(tasks=[Task(description='x', agent=Agent(role='a', goal='b', backstory='c', llm=ScriptedLLM(['x'])))]).kickoff()\n"
@@ -382,3 +384,53 @@ def test_where_nobody_looks_nothing_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout == "[]\n"
+
+
+def test_what_is_told_once_nobody_watches_is_not_shown(terminal: Terminal) -> None:
+    begun = RunStarted(tasks=1, span_id="r", run_id="r", time=1)
+    with InFrontOf(terminal):
+        with watching(None) as show:
+            assert show is not None
+            show(begun)
+        show(TaskStarted(span_id="t", parent_id="r", run_id="r", time=2))  # a thread that could not be stopped
+        assert terminal.screen() == ["■ Crew stopped after 0.0 s: 1 task (1 not begun)"]
+        with paused(), watching(None) as show:
+            assert show is not None
+            show(begun)
+            assert len(terminal.screen()) == 1
+        assert len(terminal.screen()) == 2
+
+
+def test_an_agent_alone_has_no_bar(terminal: Terminal) -> None:
+    with InFrontOf(terminal):
+        agent([], "Poet", llm=seen(terminal, "Row.", " Poet  1 call · 0."), verbose=True).kickoff("A line")
+    assert "━" not in terminal.raw()
+
+
+def test_lines_need_no_pause(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "_terminal", type(console._terminal)())
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    monkeypatch.setattr("oarlock.agents.human.is_terminal", lambda: True)
+    crew = one(ScriptedLLM(["Row."]))
+    crew.tasks[0] = Task(description="A line", agent=crew.tasks[0].agent, human_input=True)
+    crew.kickoff()
+    assert "  [1] waiting for a human\n" in capsys.readouterr().err
+
+
+def test_a_program_that_ends_meanwhile_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    program = (
+        "import sys, threading\n"
+        "from oarlock import Agent, Crew, Task\n"
+        "from oarlock.testing import FunctionLLM\n"
+        "asked, never = threading.Event(), threading.Event()\n"
+        "llm = FunctionLLM(lambda request: asked.set() or never.wait() and 'x')\n"
+        "crew = Crew(tasks=[Task(description='A line', agent=Agent(role='a', goal='b', backstory='c', llm=llm))], verbose=True)\n"
+        "threading.Thread(target=crew.kickoff, daemon=True).start()\n"
+        "asked.wait()\n"
+        "print('bye')\n"
+    )
+    streams = {"stdin": terminal.input, "stdout": terminal.out, "stderr": terminal.out}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, **streams)
+    assert terminal.screen() == ["bye"]
+    assert "\x1b[?25l" in terminal.raw()
+    assert terminal.has_cursor

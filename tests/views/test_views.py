@@ -25,6 +25,7 @@ from oarlock.events import (
     HumanAnswered,
     HumanAsked,
     ModelDelta,
+    RecordingFailed,
     RunFailed,
     RunStarted,
     SignedIn,
@@ -126,6 +127,27 @@ def test_runs_side_by_side_are_told_apart() -> None:
         "#2   Agent: Clerk",
         "#2   [1] signed in (first use)",
     ]
+
+
+def test_what_happened_outside_of_tasks_and_what_lasted_long() -> None:
+    alone = {"span_id": "c", "time": 9000}
+    assert in_lines(CallFinished(model="m", seconds=7325, reply=reply(), **alone)) == [
+        "m answered: 1,234 tokens in 2 h 2 min"
+    ]
+    assert drawn(ended(told(SignedIn(method="x", why="expired", **alone)).roots[0], 0)) == [
+        "working: work",
+        "  note: signed in (expired)",
+    ]
+    asked = ApprovalRequested(tool="find", time=2, **TOOL)
+    assert (
+        in_lines(*BEGUN, ToolStarted(tool="find", time=2, **TOOL), asked)[-1] == "  [1] Clerk asks for approval of find"
+    )
+
+
+def test_a_run_says_what_became_of_its_record() -> None:
+    failed = RecordingFailed(path="run.jsonl", why="the disk is full", time=2, **RUN)
+    rows = drawn(run_ended(found(told(*BEGUN, failed), "r"), 3))
+    assert "  note: the record run.jsonl is not complete: the disk is full" in rows
 
 
 @pytest.mark.parametrize(
