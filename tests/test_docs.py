@@ -40,7 +40,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 BLOCKS = list(find_examples(DOCS))
 EXAMPLES = [example for example in BLOCKS if example.prefix == "python"]
 FILES = [example for example in BLOCKS if example.prefix.startswith("python title=")]  # of a page's own small project
-INSIDE = {"__main__", "_lazy", "agents", "cli", "contract", "dialects", "llms", "runtime", "views"}
+INSIDE = {"__main__", "_lazy", "agents", "cli", "contract", "dialects", "llms", "runtime"}
 PUBLIC_MODULES = [
     "oarlock",
     *(f"oarlock.{name}" for _, name, _ in pkgutil.iter_modules(oarlock.__path__) if name not in INSIDE),

@@ -249,7 +249,12 @@ async def _pause(runtime: Runtime, seconds: float) -> None:
 
 
 def submit(crew: Crew, inputs: Mapping[str, Any] | None, *, database: str, run_id: str | None = None) -> RunHandle:
-    """Put a run of a crew into the queue for workers; see `Crew.submit`."""
+    """Put a run of a crew into the queue for workers; see `Crew.submit`.
+
+    Example:
+        >>> submit(crew, {"topic": "oars"}, database="postgresql://runs@db/runs", run_id="oars-2")  # doctest: +SKIP
+        RunHandle('oars-2')
+    """
     run_id = uuid.uuid4().hex if run_id is None else check_run_id(run_id)
     spec = Spec.of(crew.name, crew, inputs)
     store = open_store(database, make=True)

@@ -46,7 +46,12 @@ def kickoff(
     run_id: str | None,
     record: Any = None,
 ) -> CrewOutput:
-    """Run a crew durably, blocking; see `Crew.kickoff`."""
+    """Run a crew durably, blocking; see `Crew.kickoff`.
+
+    Example:
+        >>> crew.kickoff({"topic": "oars"}, durable="sqlite:///runs.db", run_id="oars-1").raw  # doctest: +SKIP
+        'Oars are old.'
+    """
     run_id, spec = _checked(crew, inputs, durable, run_id)
     bound = Bound(crew=crew, user=user, on_event=on_event, record=record)
     with HERE.binding(run_id, bound):

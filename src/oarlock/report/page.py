@@ -36,6 +36,10 @@ def as_page(record: Record) -> str:
 
     Texts are in it as JSON and are only ever shown as text; the page's policy (`Content-Security-Policy`) lets no other script
     run than its own and nothing be loaded from anywhere.
+
+    Example:
+        >>> as_page(read_record("run.jsonl"))[:15]  # doctest: +SKIP
+        '<!doctype html>'
     """
     head, _, tail = _frame().partition("<!--data-->")
     data = {**page_data(record), "version": __version__, "chunk": _CONTENTS_AT_ONCE}

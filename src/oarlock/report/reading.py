@@ -74,6 +74,16 @@ def read_record(path: str | Path, *, prices: Mapping[str, Price] | None = None) 
 
     Raises:
         ConfigurationError: the file cannot be read, is no record, or is one of a newer version; with file and line.
+
+    Example:
+        >>> import tempfile
+        >>> from oarlock.testing import ScriptedLLM
+        >>> agent = Agent(role="Poet", goal="Rhyme", llm=ScriptedLLM(["Row, row."]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Crew(tasks=[Task(description="A line", agent=agent)]).kickoff(record=f"{folder}/run.jsonl")
+        ...     record = read_record(f"{folder}/run.jsonl")
+        >>> record.runs[0].root.totals.calls
+        1
     """
     file = Path(path)
     reader = _Reader(str(path), prices or {})

@@ -44,6 +44,10 @@ class TransportOptions:
 
     Raises:
         ConfigurationError: a value is out of range.
+
+    Example:
+        >>> TransportOptions(connect_timeout=5, proxy="env").max_body
+        16777216
     """
 
     connect_timeout: float = 10.0
