@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from durable_helpers import CountingLLM, Crash, calls, in_line, new_sqlite, one_agent, until
@@ -20,6 +20,7 @@ from oarlock.cli.app import app
 from oarlock.contract.errors import RateLimitError, RunCancelledError, RunChangedError, RunError
 from oarlock.durable import Registry, RunHandle, State, Worker
 from oarlock.durable.here import HERE
+from oarlock.durable.port import Entry, RunInfo
 
 Serve = Callable[..., Worker]
 
@@ -300,6 +301,32 @@ def test_agents_that_two_crews_share_are_bound_once():
     assert (first.agents[0].llm, second.manager_llm) == (llm, llm)
 
 
+def test_a_run_whose_process_has_ended_says_so(database_of_workers, run_id):
+    died: list[bool] = []
+
+    def answer(request: Any, before: int) -> str:
+        if not died:
+            died.append(True)
+            raise Crash
+        return "hello"
+
+    crew = in_line(CountingLLM(answer), 1)
+    with pytest.raises(Crash):
+        crew.kickoff(durable=database_of_workers, run_id=run_id)
+    assert "Its process has ended" not in shown("show", run_id, "-d", database_of_workers)
+    HERE.close()
+    left = "running. Its process has ended. It goes on when its program asks for it again"
+    assert left in shown("show", run_id, "-d", database_of_workers)
+    assert json.loads(shown("show", run_id, "-d", database_of_workers, "--json"))["left"] is True
+    with RunHandle(run_id, database=database_of_workers) as handle:
+        handle.cancel()
+        handle.resume()
+    assert "It goes on when its program asks" in shown("list", "-d", database_of_workers, "--limit", "1")
+    assert str(crew.kickoff(durable=database_of_workers, run_id=run_id)) == "hello"
+    assert "ended" not in shown("list", "-d", database_of_workers, "--limit", "1")
+    HERE.close()
+
+
 def test_a_run_that_a_worker_had_to_let_go_goes_back_to_its_queue(serve, database_of_workers, run_id):
     """As when the database failed: the worker lives, and nobody drives the run."""
     died: list[bool] = []
@@ -330,6 +357,26 @@ def test_a_result_is_awaited(serve, database_of_workers, run_id):
     serve(crew)
     with crew.submit(database=database_of_workers, run_id=run_id) as handle:
         assert str(asyncio.run(handle.aresult(60))) == "hello"
+
+
+def test_events_read_each_step_once(run_id):
+    """Steps side by side are recorded in any order; only those before which nothing can come are not looked at again."""
+
+    class Recorded:
+        after: ClassVar[list[int]] = []
+
+        def look(self, run_id: str, *, content: bool = True) -> RunInfo:
+            return RunInfo(run_id=run_id, state=State.running if len(self.after) < 3 else State.finished)
+
+        def entries(self, run_id: str, *, after: int = 0, content: bool = True) -> list[Entry]:
+            self.after.append(after)
+            there = ([1, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3, 4])[len(self.after) - 1]
+            value = {"at": 1.0, "name": "m", "value": "x"}
+            return [Entry(position=one, name=f"model:{one}:1", value=value) for one in there[after:]]
+
+    told = list(RunHandle(run_id, database=Recorded()).events())  # type: ignore[arg-type]
+    assert [event.step for event in told] == [1, 3, 0, 2, 4, 0]
+    assert Recorded.after == [0, 1, 3, 3]
 
 
 def test_tables_for_people_and_lines_for_programs(serve, database_of_workers, run_id, monkeypatch):

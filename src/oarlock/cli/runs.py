@@ -40,14 +40,16 @@ def list_runs(
 ) -> None:
     """List runs, the newest first."""
     from oarlock.durable.port import State
+    from oarlock.durable.stores import left_by_all
 
     unknown = sorted(set(state or ()) - set(State))
     if unknown:
         raise ConfigurationError(f"--state must be one of {', '.join(State)}, not {unknown[0]!r}.")
     with _store(database) as store:
         found = store.runs([State(one) for one in state or ()], limit=limit)
+    left = left_by_all(database, found)
     if as_json:
-        _print_json([_facts(info) for info in found])
+        _print_json([_facts(info, left) for info in found])
         return
     rows = [
         (
@@ -56,7 +58,7 @@ def list_runs(
             str(info.state),
             _ago(info.created),
             _ago(info.updated),
-            _why(info),
+            _why(info, left),
         )
         for info in found
     ]
@@ -66,14 +68,17 @@ def list_runs(
 @runs_app.command()
 def show(run_id: RunId, database: Database, as_json: AsJson = False) -> None:
     """Show a run: where it stands, and each step that is recorded."""
+    from oarlock.durable.stores import left_by_all
+
     with _handle(run_id, database) as handle:
         info = handle.info()
         steps = [event for event in handle.events(follow=False) if event.kind != "state"]
         asked = handle.questions()
+    left = left_by_all(database, [info])
     if as_json:
-        _print_json({**_facts(info), "questions": asked, "steps": [dataclasses.asdict(step) for step in steps]})
+        _print_json({**_facts(info, left), "questions": asked, "steps": [dataclasses.asdict(step) for step in steps]})
         return
-    typer.echo(f"Run {info.run_id} of crew {info.facts.get('crew', '?')}: {info.state}. {_why(info)}".rstrip())
+    typer.echo(f"Run {info.run_id} of crew {info.facts.get('crew', '?')}: {info.state}. {_why(info, left)}".rstrip())
     if info.forked_from:
         typer.echo(f"Forked from {info.forked_from}.")
     for key, question in asked.items():
@@ -166,7 +171,7 @@ def _handle(run_id: str, database: str) -> Iterator[RunHandle]:
         yield handle
 
 
-def _facts(info: RunInfo) -> dict[str, Any]:
+def _facts(info: RunInfo, left: set[str]) -> dict[str, Any]:
     return {
         "run": info.run_id,
         "crew": info.facts.get("crew"),
@@ -176,13 +181,21 @@ def _facts(info: RunInfo) -> dict[str, Any]:
         "queue": info.queue,
         "executor": info.executor,
         "waits": info.facts.get("waits"),
+        "left": info.run_id in left,
         "forked_from": info.forked_from,
     }
 
 
-def _why(info: RunInfo) -> str:
+def _why(info: RunInfo, left: set[str]) -> str:
     from oarlock.durable.port import State
 
+    if info.run_id in left:
+        here = (
+            "It goes on when its program asks for it again"
+            if info.facts.get("here")
+            else "Another worker takes it over"
+        )
+        return f"Its process has ended. {here}"
     if info.state is State.waiting:
         return f"Waits {info.facts.get('waits')}"
     if info.state is State.queued and not info.facts.get("here"):

@@ -162,20 +162,27 @@ class RunHandle:
     def events(self, *, follow: bool = True) -> Iterator[RunEvent]:
         """Yield what is recorded of the run, from its beginning, and what is added, until it ends.
 
+        A step is told a second after it was recorded at the latest: the database is looked at again and again, less often while
+        nothing happens, and what was read of it is not read again.
+
         Args:
             follow: go on until the run ends; else end with what is there.
         """
         seen: set[int] = set()
+        whole = 0  # all steps up to this one are there, and were read
         told: State | None = None
         pause = _FIRST_LOOK
         while True:
             state = self.status  # before the steps: what ended it is recorded by then
-            fresh = [entry for entry in self._store.entries(self.run_id) if entry.position not in seen]
+            read = self._store.entries(self.run_id, after=whole)
+            fresh = [entry for entry in read if entry.position not in seen]
             for entry in fresh:
                 seen.add(entry.position)
                 event = RunEvent.of(entry)
                 if event is not None:
                     yield event
+            while whole + 1 in seen:
+                whole += 1
             if state is not told:
                 told = state
                 yield RunEvent(kind="state", name=str(state), time=time.time())

@@ -91,7 +91,9 @@ def _number(executor: str) -> int | None:
 class FileLiveness:
     """Locks on single bytes of a file beside an SQLite database; the system frees them when a process ends."""
 
-    _open: Final[dict[tuple[int, str], int]] = {}  # closing any one descriptor of a file frees all locks of the process
+    # Locks are the process's: closing any one descriptor of a file frees them all, and nobody is kept from one's own.
+    _open: Final[dict[tuple[int, str], int]] = {}
+    _held: Final[set[tuple[int, str]]] = set()
 
     def __init__(self, path: str, executor: str | None) -> None:
         try:
@@ -105,9 +107,10 @@ class FileLiveness:
         if key not in self._open:
             self._open[key] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._file = self._open[key]
-        self._own = executor
+        self._own = None if executor is None else (self._file, executor)
         if executor is not None:
             self._lock(executor)
+            self._held.add((self._file, executor))
 
     def is_only_worker(self) -> bool:
         """Become the only worker of the database, unless another process is."""
@@ -131,9 +134,7 @@ class FileLiveness:
 
     def is_alive(self, executor: str) -> bool:
         """Return whether a process holds its lock."""
-        if executor == self._own:
-            return True
-        if not self._lock(executor):
+        if (self._file, executor) in self._held or not self._lock(executor):
             return True
         self._unlock(executor)
         return False
@@ -146,7 +147,8 @@ class FileLiveness:
     def close(self) -> None:
         """Give up one's own."""
         if self._own is not None:
-            self._unlock(self._own)
+            self._held.discard(self._own)
+            self._unlock(self._own[1])
             self._fcntl.lockf(self._file, self._fcntl.LOCK_UN, 1, _WORKER)
 
 
