@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from oarlock.contract import records
+from oarlock.contract import context, records
+from oarlock.contract.context import CurrentCall
 from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
+from oarlock.contract.request import Request
 
 KINDS = {"fast": dataclass, "standard": dataclasses.dataclass}
 
@@ -194,3 +196,16 @@ def test_one_that_checks_itself_is_made_the_standard_way() -> None:
             object.__setattr__(self, "x", abs(self.x))
 
     assert Checked(-1).x == 1
+
+
+@pytest.mark.parametrize(
+    ("cls", "copied"), [(Request, Request.replace), (CurrentCall, replacer(CurrentCall, context._fill))]
+)
+def test_a_copy_has_every_field(cls: type[Any], copied: Any) -> None:
+    """Where a statement for each field is written out, none is forgotten."""
+    values = {one.name: object() for one in dataclasses.fields(cls)}
+    copy = copied(cls(**values))
+    assert {name: getattr(copy, name) for name in values} == values
+    assert type(copy) is cls
+    with pytest.raises(TypeError, match=f"{cls.__name__} has no field 'no_such'"):
+        copied(copy, no_such=1)

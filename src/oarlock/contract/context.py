@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.records import dataclass, field
-from oarlock.contract.replacing import copiers
+from oarlock.contract.replacing import replacer
 from oarlock.contract.watching import Watchers
 
 if TYPE_CHECKING:
@@ -67,7 +67,30 @@ class CurrentCall:
     tool_rules: Any = field(default=None, repr=False)
 
 
-_copier = copiers(CurrentCall)
+def _fill(copy: Any, one: CurrentCall) -> None:
+    copy.run_id = one.run_id
+    copy.task = one.task
+    copy.agent = one.agent
+    copy.attempt = one.attempt
+    copy.deadline = one.deadline
+    copy.idempotency_key = one.idempotency_key
+    copy.retried = one.retried
+    copy.stop = one.stop
+    copy.user = one.user
+    copy.listener = one.listener
+    copy.clock = one.clock
+    copy.task_id = one.task_id
+    copy.span_id = one.span_id
+    copy.parent_id = one.parent_id
+    copy.budgets = one.budgets
+    copy.places = one.places
+    copy.charges = one.charges
+    copy.apart = one.apart
+    copy.tool_store = one.tool_store
+    copy.tool_rules = one.tool_rules
+
+
+_with = replacer(CurrentCall, _fill)
 _OUTSIDE = CurrentCall()
 _current: ContextVar[CurrentCall] = ContextVar("oarlock_call", default=_OUTSIDE)
 
@@ -92,7 +115,7 @@ class scope:  # noqa: N801  used like a function
 
     def __enter__(self) -> CurrentCall:
         facts = self._facts
-        call = _copier(*facts)(_current.get(), *facts.values())
+        call = _with(_current.get(), **facts)
         del self._facts  # they are in the call now; thousands of runs may wait in their scopes
         self._token = _current.set(call)
         return call
@@ -120,7 +143,7 @@ class entered:  # noqa: N801  used like a function
 def enter_budget(budget: Policy) -> None:
     """Let every model call from here on, in this context and those that begin in it, count against a budget."""
     call = _current.get()
-    _current.set(_copier("budgets")(call, (*call.budgets, budget)))
+    _current.set(_with(call, budgets=(*call.budgets, budget)))
 
 
 def leave_budget(budget: Policy) -> None:
@@ -129,7 +152,7 @@ def leave_budget(budget: Policy) -> None:
     budgets = list(call.budgets)
     budgets.reverse()
     budgets.remove(budget)
-    _current.set(_copier("budgets")(call, tuple(reversed(budgets))))
+    _current.set(_with(call, budgets=tuple(reversed(budgets))))
 
 
 def tell(kind: Callable[..., Event], **facts: Any) -> None:

@@ -2,8 +2,8 @@
 
 The standard `__init__` of a frozen class writes each field through `object.__setattr__`, five times as slow as an
 assignment, and each class has six functions compiled, which was two fifths of the time of importing the library. Here an
-object is of the class's *draft* while it is written: a class of the same slots that is not frozen, so that an
-assignment is enough. Its `__init__` is compiled; the other functions are shared. To type checkers it is `dataclasses`.
+object is of the class's *draft* while it is written: a class of the same slots that is not frozen, so that the `__init__` of
+an open class does. That one is compiled, by `dataclasses`; the others are shared. To type checkers it is `dataclasses`.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def draft_of(cls: type[Any]) -> type[Any]:
 def _frozen(cls: type[Any], *, eq: bool, kw_only: bool) -> type[Any]:
     own = set(vars(cls))
     with _open_bases(cls):
-        made: Any = dataclasses.dataclass(slots=True, kw_only=kw_only, init=False, repr=False, eq=False)(cls)
+        made: Any = dataclasses.dataclass(slots=True, kw_only=kw_only, repr=False, eq=False)(cls)
     made.__dataclass_params__.frozen = True
     fields = dataclasses.fields(made)
     functions = [_init(made, fields), *_guards(made, fields), *_shown(fields), *(_compared(fields) if eq else ())]
@@ -82,58 +82,22 @@ def _open_bases(cls: type[Any]) -> Iterator[None]:
             base.frozen = True
 
 
-class _Made:
-    """Stands in a signature for a default that is made for each object."""
-
-    def __repr__(self) -> str:
-        return "<factory>"
-
-
-_MADE = _Made()
-
-
 def _init(cls: Any, fields: Sequence[dataclasses.Field[Any]]) -> Callable[..., None]:
-    """Compile an `__init__` that writes an object while it is a draft.
+    write, draft, names = cls.__init__, draft_of(cls), [one.name for one in fields]
 
-    One of a class that is derived from this one, with slots or a dict of its own, has no draft: its fields are set one by one.
-    """
-    names: dict[str, Any] = {
-        "_cls": cls,
-        "_type": type,  # by names that no field has: one may well be called "type"
-        "_draft": draft_of(cls),
-        "_become": become,
-        "_made": _MADE,
-        "_put": object.__setattr__,
-    }
-    arguments, values = ["self", "/"], {}
-    for one in sorted(fields, key=operator.attrgetter("kw_only")):
-        if one.kw_only and "*" not in arguments:
-            arguments.append("*")
-        values[one.name] = one.name
-        if one.default is not dataclasses.MISSING:
-            names[f"_default_{one.name}"] = one.default
-            arguments.append(f"{one.name}=_default_{one.name}")
-        elif one.default_factory is not dataclasses.MISSING:
-            names[f"_make_{one.name}"] = one.default_factory
-            arguments.append(f"{one.name}=_made")
-            values[one.name] = f"_make_{one.name}() if {one.name} is _made else {one.name}"
-        else:
-            arguments.append(one.name)
-    lines = [
-        f"def __init__({', '.join(arguments)}):",
-        " if _type(self) is _cls:",
-        "  _become(self, _draft)",
-        *(f"  self.{name} = {value}" for name, value in values.items()),
-        "  self.__class__ = _cls",
-        " else:",
-        "  pass",  # there may be no field
-        *(f"  _put(self, {name!r}, {value})" for name, value in values.items()),
-    ]
-    exec("\n".join(lines), names)  # noqa: S102  of field names only, as `dataclasses` does it
-    init: Callable[..., None] = names["__init__"]
-    init.__qualname__, init.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
-    init.__annotations__ = {**{one.name: one.type for one in fields}, "return": None}
-    return init
+    @functools.wraps(write)
+    def __init__(self: Any, /, *args: Any, **given: Any) -> None:  # noqa: N807
+        if type(self) is cls:
+            become(self, draft)
+            write(self, *args, **given)
+            self.__class__ = cls
+        else:  # of a class that is derived from it, with slots or a dict of its own
+            written = object.__new__(draft)
+            write(written, *args, **given)
+            for name in names:
+                object.__setattr__(self, name, getattr(written, name))
+
+    return __init__
 
 
 def _guards(cls: type[Any], fields: Sequence[dataclasses.Field[Any]]) -> list[Callable[..., Any]]:

@@ -1,23 +1,29 @@
-"""`dataclasses.replace` for slotted classes whose copies are made for every call, at a tenth of its cost."""
+"""`dataclasses.replace` for slotted classes whose copies are made for every call, at a fifth of its cost."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from oarlock.contract.records import draft_of
 
-__all__ = ["copiers", "replacer"]
+__all__ = ["replacer"]
 
 T = TypeVar("T")
 
 
-def replacer(cls: type[T]) -> Callable[..., T]:
+def replacer(cls: type[T], fill: Callable[[Any, T], None] | None = None) -> Callable[..., T]:
     """Return a function that copies an object of this frozen, slotted dataclass with some fields changed.
 
-    There is no `__post_init__`. A field that does not exist is a `TypeError`.
+    The copy is written as a draft (see `records`), and then gets its own class; there is no `__post_init__`. A field that
+    does not exist is a `TypeError`.
+
+    Args:
+        cls: whose objects are copied.
+        fill: writes each field of an object into a draft. By default they are read and written by their names; a statement
+            for each takes a third of that time, which is worth its lines where every call makes several copies.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True, slots=True)
@@ -27,33 +33,26 @@ def replacer(cls: type[T]) -> Callable[..., T]:
         >>> replacer(Point)(Point(1, 2), y=3)
         Point(x=1, y=3)
     """
-    copier = copiers(cls)
+    names = [one.name for one in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    draft: Any = draft_of(cls)
+    new = object.__new__
+    filled = fill or _filler(cls, names)
 
     def replaced(original: T, /, **changes: Any) -> T:
-        return copier(*changes)(original, *changes.values())
+        copy = new(draft)
+        filled(copy, original)
+        try:
+            for name, value in changes.items():
+                setattr(copy, name, value)
+        except AttributeError:
+            raise TypeError(f"{cls.__name__} has no field {name!r}") from None
+        copy.__class__ = cls
+        return copy  # type: ignore[no-any-return]
 
     return replaced
 
 
-def copiers(cls: type[T]) -> Callable[..., Callable[..., T]]:
-    """Return a function that is given names of fields, and returns one that copies an object with those fields changed.
-
-    Each is compiled once, as `dataclasses` compiles the functions of a class; it writes the copy as a draft (see `records`),
-    and then gives it its own class.
-    """
-    names = [one.name for one in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    draft: Any = draft_of(cls)
-
-    @functools.cache  # as many as there are places in the code that change something
-    def copier(*changed: str) -> Callable[..., T]:
-        for name in changed:
-            if name not in names:
-                raise TypeError(f"{cls.__name__} has no field {name!r}")
-        lines = [f"copy.{name} = {name if name in changed else f'original.{name}'}" for name in names]
-        body = "\n    ".join(["copy = new(draft)", *lines, "copy.__class__ = cls", "return copy"])
-        scope: dict[str, Any] = {"new": object.__new__, "draft": draft, "cls": cls}
-        exec(f"def copied({', '.join(('original', *changed))}):\n    {body}", scope)  # noqa: S102  of field names only
-        copied: Callable[..., T] = scope["copied"]
-        return copied
-
-    return copier
+def _filler(cls: type[Any], names: list[str]) -> Callable[[Any, Any], None]:
+    write: Any = vars(dataclasses.make_dataclass(cls.__name__, names, eq=False, repr=False))["__init__"]
+    read: Any = operator.attrgetter(*names) if len(names) > 1 else lambda one: (getattr(one, names[0]),)
+    return lambda copy, original: write(copy, *read(original))

@@ -9,7 +9,7 @@ from oarlock.contract.context import emit
 from oarlock.contract.events import Event, Waited, Waiting
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.records import dataclass, field
-from oarlock.contract.replacing import copiers
+from oarlock.contract.replacing import replacer
 from oarlock.contract.reply import Delta, Reply
 from oarlock.runtime import Runtime
 from oarlock.runtime.streams import hand_over
@@ -103,7 +103,7 @@ class Request:
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with these fields changed."""
-        return _copier(*changes)(self, *changes.values())
+        return _replaced(self, **changes)
 
     def again(self) -> Request:
         """Return the request of the next attempt."""
@@ -118,7 +118,30 @@ class Request:
         emit(event)
 
 
-_copier = copiers(Request)
+def _fill(copy: Any, one: Request) -> None:
+    copy.messages = one.messages
+    copy.tools = one.tools
+    copy.stop = one.stop
+    copy.temperature = one.temperature
+    copy.max_tokens = one.max_tokens
+    copy.json_schema = one.json_schema
+    copy.available_functions = one.available_functions
+    copy.callbacks = one.callbacks
+    copy.extras = one.extras
+    copy.headers = one.headers
+    copy.options = one.options
+    copy.deadline = one.deadline
+    copy.timeout = one.timeout
+    copy.attempt = one.attempt
+    copy.idempotency_key = one.idempotency_key
+    copy.retried = one.retried
+    copy.deltas = one.deltas
+    copy.observers = one.observers
+    copy.places = one.places
+    copy.charges = one.charges
+
+
+_replaced = replacer(Request, _fill)
 
 
 class waiting:  # noqa: N801  used like a function
