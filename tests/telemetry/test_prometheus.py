@@ -184,7 +184,9 @@ def test_beside_opentelemetry_both_see_everything(scraped: Scraped, seen: Seen, 
         "oarlock.waited",
     ]
     assert scraped("oarlock_sign_ins_total", method="BearerToken", why="first use") == 1
+    assert [name for name, _ in events_of(seen.span("chat first"))] == ["oarlock.fallback"]
     assert scraped("oarlock_waits_total", model="second", cause="retry") == 1
+    assert scraped("oarlock_waits_total", model="first", cause="retry") is None  # it would count twice
 
 
 def test_as_a_policy_it_counts_one_llm():

@@ -26,7 +26,7 @@ class WatchedCall:
     """What one kind of telemetry makes of one call. Its methods are called in the context in which the call is made.
 
     Attributes:
-        attempts: requests so far, those to fallbacks included.
+        attempts: requests so far; one for each fallback, which has attempts of its own.
         waits: seconds by cause.
         headers: to be sent along.
         around: the call in which this one is made, whoever watches it: telemetry of another kind watches this very call.
@@ -66,8 +66,9 @@ class WatchedCall:
             self.attempts += 1
 
     def quietly_observe(self, event: Event) -> None:
-        """Take note, whatever happens."""
-        quietly(self.observe, event)
+        """Take note, whatever happens; of what happens to a call within this one, such as one to a fallback, that call does."""
+        if current_watched(self._owner) is self:
+            quietly(self.observe, event)
 
     def inner_answered(self, reply: Reply) -> None:
         """Take note that a call within this one, such as one to a fallback, has an answer."""
