@@ -139,7 +139,7 @@ def test_streams_that_somebody_has_kept_lead_to_the_terminal(terminal: Terminal)
             "utf-8",
             terminal.out.name,
         )
-        assert kept[0].fileno() == terminal.out.fileno()
+        assert (kept[0].fileno(), kept[0].errors) == (terminal.out.fileno(), "replace")
         return "Row."
 
     with InFrontOf(terminal):

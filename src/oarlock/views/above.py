@@ -65,6 +65,11 @@ class Above(io.TextIOBase):
         """That of the stream."""
         return self._file.encoding
 
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]
+        """That of the stream."""
+        return self._file.errors
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
