@@ -51,6 +51,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     "security_config": "every run and call has an id of its own: result.run_id, and current_call() in tools",
     "share_crew": _TRACES,
     "skills": "put what an agent should do into its backstory, or what it should know into a tool",
+    "streamable": "MCPServerSSE speaks to servers of the older kind",
     "task_execution_output_json_files": _TRACES,
     "tool_failure_policy": "what a tool raises is told to the model; an after_tool_call hook may raise, or tell it otherwise",
     "tracing": _TRACES,
