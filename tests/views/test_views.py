@@ -296,6 +296,14 @@ def test_with_a_line_each_it_says_what_is_being_done() -> None:
     ]
 
 
+def test_of_many_at_work_those_that_fit_are_shown_and_the_others_counted() -> None:
+    tree = told(*BEGUN, ASKED, Waiting(cause="rate_limit", time=2, **CALL))
+    waiting, working = Shown(found(tree, "t"), 4), Shown(told(*BEGUN).roots[0].children[0], 4)
+    assert at_work([working, working, waiting, working], 2)[-1].text == "and 3 more at work, 1 of them waiting"
+    assert at_work([working, waiting, working], 2)[-1].text == "and 2 more at work, 1 of them waiting"
+    assert at_work([waiting, working, working], 2)[-1].text == "and 2 more at work"
+
+
 def test_what_ended_before_is_folded_where_there_is_no_room() -> None:
     calls = [
         event

@@ -78,7 +78,12 @@ def at_work(pieces: Sequence[Shown], room: int) -> list[Row]:
         head, *inner = _piece_at_work(one.piece, share + (number < spare), one.now, 0)
         rows += [replace(head, text=f"{one.title}{head.text}"), *inner]
     if more:
-        rows.append(Row(depth=0, mark="more", text=f"and {more} more at work"))
+        waiting = sum(_deepest(one.piece).waiting is not None for one in pieces[len(shown) :])
+        rows.append(
+            Row(
+                depth=0, mark="more", text=f"and {more} more at work{f', {waiting} of them waiting' if waiting else ''}"
+            )
+        )
     return rows
 
 
@@ -114,12 +119,17 @@ def _latest(pieces: Sequence[Piece], room: int, now: float, depth: int) -> list[
 
 def _with_activity(row: Row, piece: Piece, now: float) -> Row:
     """Return a piece's line with what is done in it."""
-    deepest = piece
-    while (inner := next((child for child in reversed(deepest.children) if not child.is_over), None)) is not None:
-        deepest = inner
+    deepest = _deepest(piece)
     if deepest is piece:
         return row
     return replace(row, mark="waiting" if deepest.waiting else row.mark, detail=_row(deepest, now, 0).text)
+
+
+def _deepest(piece: Piece) -> Piece:
+    """Return what is at work in a piece, as deep in it as there is anything: the latest where there are several."""
+    while (inner := next((child for child in reversed(piece.children) if not child.is_over), None)) is not None:
+        piece = inner
+    return piece
 
 
 def ended(piece: Piece, now: float, depth: int = 0) -> list[Row]:
