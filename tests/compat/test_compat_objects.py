@@ -140,6 +140,28 @@ def test_a_crew_may_get_its_tasks_later() -> None:
     assert crew.tasks[0].guardrail_max_retries == 5  # which CrewAI calls by this name now, too
 
 
+def test_what_outputs_have_not() -> None:
+    agent = Agent(**POET)
+    agent.llm = ScriptedLLM(["Row.", "Row."])
+    result = Crew(agents=[agent], tasks=[Task(**LINE)]).kickoff()
+    for output, name, said in (
+        (result, "tool_failures", r"CrewOutput.tool_failures is not in Oarlock: kickoff\(on_event="),
+        (result.tasks_output[0], "messages", "TaskOutput.messages is not in Oarlock: kickoff"),
+        (agent.kickoff("Hi"), "model_dump", r"LiteAgentOutput.model_dump is not in Oarlock: it is a dataclass"),
+        (result, "rwa", "'CrewOutput' object has no attribute 'rwa'"),
+    ):
+        with pytest.raises(AttributeError, match=said):
+            getattr(output, name)
+    assert pickle.loads(pickle.dumps(result)).raw == copy.deepcopy(result).raw == "Row."
+
+
+def test_an_llm_by_name_set_later_is_refused() -> None:
+    agent = Agent(**POET, llm=ScriptedLLM([]))
+    agent.llm = "gpt-4o"  # type: ignore[assignment]
+    with pytest.raises(ConfigurationError, match="Agent 'Poet': llm must be an LLM object, and is 'gpt-4o'"):
+        agent.kickoff("Hi")
+
+
 def test_none_where_crewai_takes_it_for_the_default() -> None:
     agent = Agent(**POET, llm=ScriptedLLM(["Row."]), verbose=None, use_system_prompt=None, callbacks=[])
     task = Task(**LINE, async_execution=None, human_input=None, markdown=None, create_directory=None, max_retries=None)

@@ -11,6 +11,7 @@ _FACTS: Final = "give an agent what it should know through a task's context, an 
 _PLAN: Final = "write the plan as tasks, or let a manager make it with process=Process.hierarchical"
 _CODE: Final = "give the agent a tool that runs code where you want it to run"
 _LOOPS: Final = "which loop an agent uses follows from llm.supports_function_calling()"
+_FAILURES: Final = "kickoff(on_event=...) tells of each tool that failed: a ToolFinished with failed=True"
 _FILES: Final = "give the agent a tool that reads the file, or an LLM of your own that is sent it"
 _TRACES: Final = "no run is reported anywhere; kickoff(on_event=...) shows you every step"
 
@@ -30,6 +31,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     "executor_class": _LOOPS,
     "from_checkpoint": "kickoff(durable=..., run_id=...) records a run, and goes on with it",
     "from_repository": "read agents from a YAML file: oarlock.project.load_crew, or @CrewBase",
+    "has_tool_failures": _FAILURES,
     "id": "an agent goes by its role, a task by its name, and every run has result.run_id",
     "input_files": _FILES,
     "knowledge": _FACTS,
@@ -39,6 +41,8 @@ INSTEAD: Final[Mapping[str, str]] = {
     "mcps": "give servers of oarlock.mcp in tools=[...]",
     "max_tokens": "it is the LLM's: ChatLLM(max_tokens=...)",
     "memory": _FACTS,
+    "messages": "kickoff(on_event=...) tells of each model call, with its messages and its answer",
+    "model_dump": "it is a dataclass: dataclasses.asdict(...); to_dict() gives the values of a structured answer",
     "multimodal": _FILES,
     "name": "an agent goes by its role",
     "planning": _PLAN,
@@ -54,6 +58,7 @@ INSTEAD: Final[Mapping[str, str]] = {
     "streamable": "MCPServerSSE speaks to servers of the older kind",
     "task_execution_output_json_files": _TRACES,
     "tool_failure_policy": "what a tool raises is told to the model; an after_tool_call hook may raise, or tell it otherwise",
+    "tool_failures": _FAILURES,
     "tracing": _TRACES,
     "trained_agents_file": "write what an agent has learnt into its backstory",
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from oarlock.agents.left_out import INSTEAD
 from oarlock.contract.records import dataclass, field
 from oarlock.contract.replacing import replacer
 from oarlock.contract.reply import Usage
@@ -81,6 +82,11 @@ class TaskOutput:
         words = self.description.split()
         return " ".join(words[:10]) + ("..." if len(words) > 10 else "")
 
+    if not TYPE_CHECKING:  # type checkers are to know the attributes
+
+        def __getattr__(self, name: str) -> Any:
+            raise _missing(self, name)
+
     def __str__(self) -> str:
         return self.raw
 
@@ -142,6 +148,11 @@ class CrewOutput:
         """The same as `usage_metrics`, under CrewAI's name for it."""
         return self.usage_metrics
 
+    if not TYPE_CHECKING:  # type checkers are to know the attributes
+
+        def __getattr__(self, name: str) -> Any:
+            raise _missing(self, name)
+
     def __str__(self) -> str:
         return self.raw
 
@@ -164,6 +175,16 @@ class AgentFinish:
     output: Any
     thought: str = ""
     text: str = ""
+
+
+def _missing(output: object, name: str) -> AttributeError:
+    """Return the error for an attribute that there is not, which says of those of CrewAI's outputs what to do instead."""
+    of, instead = type(output).__name__, INSTEAD.get(name)
+    return AttributeError(
+        f"{of}.{name} is not in Oarlock: {instead}." if instead else f"{of!r} object has no attribute {name!r}",
+        name=name,
+        obj=output,
+    )
 
 
 def _to_dict(output: TaskOutput | CrewOutput) -> dict[str, Any]:

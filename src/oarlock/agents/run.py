@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.approval import rules_of
 from oarlock.agents.console import Listener, watched
-from oarlock.agents.definitions import tools_of
+from oarlock.agents.definitions import check_llm, tools_of
 from oarlock.agents.finish import Finish, finish_of
 from oarlock.agents.hooks_at_work import hooks_at_work
 from oarlock.agents.inputs import fill
@@ -112,6 +112,8 @@ def assign(
         raise ConfigurationError(
             f"{owner} has no LLM: pass Agent(llm=...), or Crew(manager_llm=...) to serve all agents without one."
         )
+    if not isinstance(llm, BaseLLM):
+        check_llm(owner, "llm", llm)  # it has been set after the agent was built
     role = fill(agent.role, inputs, f"{owner}: role")
     goal = fill(agent.goal, inputs, f"{owner}: goal")
     backstory = fill(agent.backstory, inputs, f"{owner}: backstory")
