@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import pytest
-from durable_helpers import CountingLLM, in_line, new_sqlite
+from durable_helpers import CountingLLM, Crash, in_line, new_sqlite
 from spawning import Forked
 
 from oarlock import BaseLLM, current_call
@@ -113,6 +113,31 @@ async def test_who_waits_for_a_run_that_another_one_leaves_takes_it_over(databas
     gate.go_on.set()
     assert [output.raw for output in (await second).tasks_output] == ["answer 0", "answer 1", "answer 2"]
     assert gate.llm.keys == [f"{run_id}:{number}:1" for number in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("begun", ["blocking", "async"])
+async def test_a_run_goes_on_on_the_event_loop_that_it_is_awaited_on(database, run_id, begun):
+    """To which its LLMs may be bound, such as by their connections."""
+
+    class Bound(BaseLLM):
+        loops: ClassVar[list[asyncio.AbstractEventLoop]] = []
+
+        async def acall(self, messages: Any) -> str:
+            self.loops.append(asyncio.get_running_loop())
+            if len(self.loops) == 2:
+                raise Crash
+            return "hello"
+
+    crew = in_line(Bound(), 3)
+    with pytest.raises(Crash):
+        if begun == "async":
+            await crew.akickoff(durable=database, run_id=run_id)
+        else:
+            await asyncio.to_thread(crew.kickoff, durable=database, run_id=run_id)
+    assert str(await crew.akickoff(durable=database, run_id=run_id)) == "hello"
+    here = asyncio.get_running_loop()
+    assert [loop is here for loop in Bound.loops[2:]] == [True, True]
+    assert len(Bound.loops) == 4
 
 
 def test_an_answer_that_is_lost_with_its_event_loop_is_asked_for_again(database, run_id):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from oarlock.durable.humans import Correspondent
 from oarlock.durable.port import Entry, Journal, Store
 from oarlock.durable.runtime import DurableRuntime, RunInterrupted, RunLeftError
 from oarlock.durable.spec import TRACE, Spec, models_of
+from oarlock.runtime.elsewhere import Home, HomeLeftError, await_at, block_at
 
 if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
@@ -40,6 +43,7 @@ class Bound:
         call: the context that it was begun in.
         runtime: that drives it, once it does.
         left: whoever wanted it has left: it ends with the step that it is at.
+        home: the event loop that it is awaited on, which LLMs and tools may be bound to.
     """
 
     crew: Crew
@@ -49,6 +53,7 @@ class Bound:
     call: CurrentCall = field(default_factory=current_call)
     runtime: DurableRuntime | None = None
     left: RunInterrupted | None = None
+    home: Home | None = None
 
     def leave(self, run_id: str) -> None:
         """Let the run end with the step that it is at, if it is driven for this one's sake."""
@@ -75,9 +80,13 @@ class CrewRunner:
         return Correspondent(self.store, run_id, parks=self._parks)
 
     def __call__(self, journal: Journal, spec: Any) -> Any:
-        """Drive a run, blocking."""
+        """Drive a run, blocking; where it is awaited on an event loop, there."""
         from oarlock.runtime.blocking import BLOCKING
 
+        home = self._home_of(journal, spec)
+        if home is not None:
+            with _left_with_its_home(journal.run_id):
+                return block_at(home, functools.partial(self._driven, journal, spec))
         entries = list(journal.entries())
         for mark in _new_marks(journal.facts, entries):
             journal.write(mark, lambda: None)
@@ -92,7 +101,17 @@ class CrewRunner:
         return to_json(result, "The crew's output")
 
     async def drive(self, journal: Journal, spec: Any) -> Any:
-        """Drive a run on the running event loop."""
+        """Drive a run on the running event loop, or the one that it is awaited on."""
+        home = self._home_of(journal, spec)
+        if home is None:
+            return await self._driven(journal, spec)
+        with _left_with_its_home(journal.run_id):
+            return await await_at(home, functools.partial(self._driven, journal, spec))
+
+    def _home_of(self, journal: Journal, kept: Any) -> Home | None:
+        return self._find(journal.run_id, Spec.from_json(kept, journal.facts)).home
+
+    async def _driven(self, journal: Journal, spec: Any) -> Any:
         entries = list(journal.entries())
         for mark in _new_marks(journal.facts, entries):
             await journal.awrite(mark, _nothing)
@@ -160,6 +179,14 @@ def _raise_interruption(runtime: DurableRuntime) -> None:
 
 async def _nothing() -> None:
     return None
+
+
+@contextmanager
+def _left_with_its_home(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except HomeLeftError:
+        raise RunInterrupted(RunLeftError(f"The event loop of run {run_id!r} has ended.", run_id=run_id)) from None
 
 
 def interrupted(run_id: str, error: Exception) -> RunInterrupted:

@@ -23,6 +23,7 @@ from oarlock.durable.runtime import RunLeftError, RunTakenError, inside_step
 from oarlock.durable.sealing import sealer_of
 from oarlock.durable.spec import SCHEMA, Spec, models_of
 from oarlock.runtime import ThreadPool
+from oarlock.runtime.elsewhere import home
 
 if TYPE_CHECKING:
     from oarlock.agents.crew import Crew
@@ -74,14 +75,15 @@ async def akickoff(
     from oarlock.runtime.aio import ASYNC
 
     run_id, spec = _checked(crew, inputs, durable, run_id)
-    bound = Bound(crew=crew, user=user, on_event=on_event, record=record)
+    bound = Bound(crew=crew, user=user, on_event=on_event, record=record, home=home())
     with HERE.binding(run_id, bound):
         engine = await ASYNC.invoke(HERE.engine, None, durable, pool=HERE.threads)
         wait = None
         if await ASYNC.invoke(engine.store.look, None, run_id, pool=HERE.threads) is None:
             wait = await engine.astart(run_id, spec.as_json(), {**spec.facts_of_new(), "here": True})
         if wait is not None:  # else it was there, or somebody else was faster
-            with suppress(RunTakenError):
+            # It may be left by somebody else here, for whom it was driven, or be taken by another process.
+            with suppress(RunLeftError, RunTakenError):
                 return _output(await wait(), crew)
         result = await ASYNC.invoke(_driven, None, durable, run_id, spec, bound, pool=HERE.threads)
     return _output(result, crew)
