@@ -46,6 +46,28 @@ def llm_of(folder: Path, llm: str) -> Any:
 
 # LLMs
 
+
+def test_a_file_without_an_llm_says_so_where_the_local_model_is_not(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(
+        ConfigurationError, match=r"crew.yaml names no llm, .*: LocalLLM needs .* as in llm: openai/gpt-4o"
+    ):
+        load(folder, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("memory: true", r"crew.yaml, line 7: Crew\(memory=True\) is not in Oarlock: give an agent"),
+        ("max_rpm: fast", "crew.yaml, line 7: Crew: max_rpm must be a whole number"),
+        ("process: round", "crew.yaml, line 7: Crew: process must be"),
+    ],
+)
+def test_what_is_wrong_with_the_crew_itself_is_said_with_its_line(folder, line, said):
+    with pytest.raises(ConfigurationError, match=said):
+        load(folder, f"{SMALL}{line}\n", llm=ScriptedLLM([]))
+
+
 OWN = """
 from oarlock import BaseLLM
 
@@ -256,9 +278,9 @@ def test_a_module_that_fails_says_itself_why(folder: Path) -> None:
         (("agent: poet", "agent: pote"), r"crew\.yaml, line 5: tasks\.line\.agent: there is no 'pote' here\. Did you mean 'poet'"),
         (("agent: poet", "agent: [poet]"), r"line 5: tasks\.line\.agent: there is no \['poet'\] here"),
         (("agent: poet", "agent: poet, context: line"), r"line 5: tasks\.line\.context must be a list, such as \[line\]"),
-        (("agent: poet", "agent: poet, context: [x]"), r"tasks\.line\.context: there is no 'x' here\. There is: none"),
+        (("agent: poet", "agent: poet, context: [x]"), r"tasks\.line\.context: there is no 'x' here\. There is nothing that it could be"),
         (("verbose", "verbos"), r"crew\.yaml, line 6: a crew's file has no argument 'verbos'\. Did you mean 'verbose'"),
-        (("verbose: false", "process: circular"), r"crew\.yaml: Crew: process must be"),
+        (("verbose: false", "process: circular"), r"crew\.yaml, line [0-9]+: Crew: process must be"),
         (("verbose: false", "budget: {tokns: 5}"), r"crew\.yaml, line 6: budget: "),
         (("verbose: false", "budget: 5"), r"line 6: budget must be a mapping"),
         (("goal: Rhyme", "goal: Rhyme, max_iter: 0"), r"line 3: agents\.poet: Agent 'Poet': max_iter must be"),

@@ -112,8 +112,8 @@ def assign(
         raise ConfigurationError(
             f"{owner} has no LLM: pass Agent(llm=...), or Crew(manager_llm=...) to serve all agents without one."
         )
-    if not isinstance(llm, BaseLLM):
-        check_llm(owner, "llm", llm)  # it has been set after the agent was built
+    if isinstance(llm, str):  # set after the agent was built, where nobody has made an LLM of a name
+        check_llm(owner, "llm", llm)
     role = fill(agent.role, inputs, f"{owner}: role")
     goal = fill(agent.goal, inputs, f"{owner}: goal")
     backstory = fill(agent.backstory, inputs, f"{owner}: backstory")

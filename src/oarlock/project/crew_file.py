@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from oarlock.agents.agent import Agent
 from oarlock.agents.conditional import ConditionalTask
 from oarlock.agents.crew import Crew
+from oarlock.agents.left_out import INSTEAD, not_in_oarlock
 from oarlock.agents.located import Located
 from oarlock.agents.task import Task
 from oarlock.contract.errors import ConfigurationError, a_kind, misspelt
@@ -91,8 +92,10 @@ def load_crew(path: str | Path, *, llm: BaseLLM | str | None = None) -> Crew:
         Row, row.
     """
     file = read_yaml(Path(path))
-    known = (*_OWN, *(one.name for one in dataclasses.fields(Crew) if one.init and not one.name.startswith("_")))
-    for name in file.content:
+    known = {*_OWN, *(one.name for one in dataclasses.fields(Crew) if one.init and not one.name.startswith("_"))}
+    for name, value in file.content.items():
+        if name not in known and name in INSTEAD:
+            raise ConfigurationError(f"{file.line_of(name)}: {not_in_oarlock('Crew', name, value)}")
         if name not in known:
             raise misspelt(f"{file.line_of(name)}: a crew's file", [name], known)
     if missing := [name for name in ("agents", "tasks") if name not in file.content]:
@@ -188,8 +191,18 @@ class _Reader:
 
     def _default(self) -> BaseLLM:
         if "" not in self._llms:
-            self._llms[""] = self._llm(("llm",), self._file.content.get("llm") or {})
+            self._llms[""] = self._llm(("llm",), given) if (given := self._file.content.get("llm")) else self._local()
         return self._llms[""]
+
+    def _local(self) -> BaseLLM:
+        """Return the model that serves where none is named."""
+        try:
+            return self._llm(("llm",), {})
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{self._file.path} names no llm, and the local model that would serve is not there: {error.__cause__ or error} "
+                "Or name one, as in llm: openai/gpt-4o."
+            ) from error
 
     def _made(self, keys: tuple[str, ...], value: Any) -> BaseLLM:
         if is_import_path(value) and not value.startswith(("env:", "file:", "command:")):  # those are references
@@ -215,8 +228,13 @@ class _Reader:
             return kind(**settings)
         except (ConfigurationError, TypeError) as error:
             said = str(error)  # has its place already if it comes from a section
-            where = "" if said.startswith(f"{self._file.path}") else f"{self._file.place(*keys)}: "
+            where = "" if said.startswith(f"{self._file.path}") else f"{self._where(keys, said)}: "
             raise ConfigurationError(f"{where}{said}") from error
+
+    def _where(self, keys: tuple[str, ...], said: str) -> str:
+        """Return the place of what is wrong: of a crew's arguments the line of the one that the sentence names."""
+        named = re.match(r"Crew: (\w+)", said)
+        return self._file.line_of(named[1]) if named and not keys else self._file.place(*keys)
 
     def _mapping(self, name: str) -> dict[str, Any]:
         return self._named_mapping((name,), self._file.content[name])
@@ -237,5 +255,6 @@ def _named(name: Any, known: Mapping[str, T], where: str) -> T:
     if isinstance(name, str) and name in known:
         return known[name]
     near = get_close_matches(str(name), known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"There is: {', '.join(known) or 'none'}."
+    there = f"There is: {', '.join(known)}." if known else "There is nothing that it could be."
+    hint = f"Did you mean {near[0]!r}?" if near else there
     raise ConfigurationError(f"{where}: there is no {name!r} here. {hint}")
