@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from oarlock.agents.console import watched
@@ -76,7 +77,7 @@ async def run_crew(
     place |= within(crew.budget and crew.budget.fresh())
     recorded = _record_of(crew.record if record is None else record, crew, run_id, place["clock"])
     watch = _as_it_is if resumable is None else resumable.watch
-    with log, recorded, shown as told, scope(listener=watch(recorded.beside(log.beside(told))), **place):
+    with _listening(log, recorded, shown) as listener, scope(listener=watch(listener), **place):
         tell(RunStarted, tasks=len(run.assignments), crew=crew.name)
         try:
             await refresh(runtime, run.assignments)
@@ -87,6 +88,21 @@ async def run_crew(
         result = run.result(run_id)
         tell(RunFinished, seconds=runtime.now() - started, usage=result.usage_metrics, answer=result.raw)
     return result
+
+
+def _listening(
+    log: RunLog | NoLog, recorded: RunRecord | NoLog, shown: AbstractContextManager[Listener | None]
+) -> AbstractContextManager[Listener | None]:
+    """Return the block of a run that is written down and shown; it gives who listens to it."""
+    return shown if log is NO_LOG and recorded is NO_LOG else _all_listening(log, recorded, shown)
+
+
+@contextmanager
+def _all_listening(
+    log: RunLog | NoLog, recorded: RunRecord | NoLog, shown: AbstractContextManager[Listener | None]
+) -> Iterator[Listener | None]:
+    with log, recorded, shown as told:
+        yield recorded.beside(log.beside(told))
 
 
 def _assignments(crew: Crew, inputs: Mapping[str, Any]) -> list[Assignment]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TextIO
 from oarlock.contract.answers import cut_at_stop, reply_from, require_answer
 from oarlock.contract.checks import check_llm_settings, stop_words
 from oarlock.contract.classify import classify
-from oarlock.contract.context import current_call, scope
+from oarlock.contract.context import current_call, enter, leave
 from oarlock.contract.errors import ConfigurationError, LLMTimeoutError, misspelt
 from oarlock.contract.explaining import explained, own_code
 from oarlock.contract.functions import converse
@@ -359,7 +359,7 @@ class BaseLLM(ABC):
         who = f"{type(self).__name__}.{blocking if blocking in self._written else awaitable}()"
         deadline = _earlier(request.deadline, request.timeout and runtime.now() + request.timeout)
         outer = current_call()
-        with scope(
+        token = enter(
             attempt=request.attempt,
             deadline=deadline,
             idempotency_key=request.idempotency_key,
@@ -368,14 +368,16 @@ class BaseLLM(ABC):
             places=(*outer.places, *request.places),
             charges=(*outer.charges, *request.charges),
             apart=False,
-        ):
-            try:
-                answer = await self._own_answer(runtime, request, deadline)
-            except Exception as error:  # the boundary to the user's own code: everything is classified
-                if isinstance(error, TimeoutError) and deadline is not None and runtime.now() >= deadline:
-                    raise LLMTimeoutError(f"{who} gave no answer before its time was up.") from error
-                ours = classify(error, who)
-                raise ours from (error if ours is not error else error.__cause__)
+        )
+        try:
+            answer = await self._own_answer(runtime, request, deadline)
+        except Exception as error:  # the boundary to the user's own code: everything is classified
+            if isinstance(error, TimeoutError) and deadline is not None and runtime.now() >= deadline:
+                raise LLMTimeoutError(f"{who} gave no answer before its time was up.") from error
+            ours = classify(error, who)
+            raise ours from (error if ours is not error else error.__cause__)
+        finally:
+            leave(token)
         reply = require_answer(reply_from(answer, who), who)
         return _cut(reply, [*self._oarlock_stop, *request.stop])
 

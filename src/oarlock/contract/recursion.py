@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import MappingProxyType
 from typing import Any
 
@@ -24,8 +24,11 @@ def counted(function: Callable[..., Any]) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def acall(self: Any, *args: Any, **kwargs: Any) -> Any:
-            with _one_deeper(name):
+            token = _one_deeper(name)
+            try:
                 return await function(self, *args, **kwargs)
+            finally:
+                _depths.reset(token)
 
         return acall
     if not inspect.isfunction(function):  # a staticmethod or some other callable: left as it is
@@ -33,29 +36,22 @@ def counted(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with _one_deeper(name):
+        token = _one_deeper(name)
+        try:
             return function(self, *args, **kwargs)
+        finally:
+            _depths.reset(token)
 
     return call
 
 
-class _one_deeper:  # noqa: N801  used like a function
-    """Count one call of this name more while inside, and refuse one too many."""
-
-    __slots__ = ("_name", "_token")
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        name, depths = self._name, _depths.get()
-        depth = depths.get(name, 0) + 1
-        if depth > MAX_TURNS:
-            raise StepsExhaustedError(
-                f"{name}() called itself {MAX_TURNS} times within one model call: the model keeps asking for functions that "
-                "are not there or do not help. Add the assistant's message and an answer for every tool call before asking again."
-            )
-        self._token = _depths.set({**depths, name: depth})
-
-    def __exit__(self, *error: object) -> None:
-        _depths.reset(self._token)
+def _one_deeper(name: str) -> Token[Mapping[str, int]]:
+    """Count one call of this name more, and refuse one too many; return what undoes it."""
+    depths = _depths.get()
+    depth = depths.get(name, 0) + 1
+    if depth > MAX_TURNS:
+        raise StepsExhaustedError(
+            f"{name}() called itself {MAX_TURNS} times within one model call: the model keeps asking for functions that "
+            "are not there or do not help. Add the assistant's message and an answer for every tool call before asking again."
+        )
+    return _depths.set({**depths, name: depth})
