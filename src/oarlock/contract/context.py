@@ -146,7 +146,7 @@ def enter(**facts: Any) -> Token[CurrentCall]:
         ...     leave(token)
         research
     """
-    return _current.set(_copier(*facts)(_current.get(), *facts.values()))
+    return _current.set(_with(_current.get(), **facts))
 
 
 def leave(token: Token[CurrentCall]) -> None:
