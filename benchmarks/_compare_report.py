@@ -119,16 +119,47 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
 
 def conditions(results: dict[str, Any]) -> str:
     """Return in words where, when and with what it was measured."""
-    machine, load = results["machine"], results["load"]
+    machine = results["machine"]
     versions = "; ".join(
         f"{results['titles'][peer]}: {', '.join(f'{name} {version}' for name, version in found.items())}"
         for peer, found in results["versions"].items()
     )
-    return (
-        f"Measured on {results['began']}, in {results['minutes']:.0f} minutes and {results['rounds']} rounds: {machine['cores']} cores"
-        f" ({machine['processor']}), {machine['system']}, Python {machine['python']}. Other work kept the machine's load between"
-        f" {load['lowest']:.1f} and {load['highest']:.1f}. Versions are those that were newest on {results['exclude_newer'][:10]}: {versions}."
+    when = "; ".join(
+        f"on {run['began']}, in {run['minutes']:.0f} minutes, while the machine's load was {run['lowest_load']:.1f} to"
+        f" {run['highest_load']:.1f} ({run['parts'].replace(',', ', ')})"
+        for run in results["runs"]
     )
+    bare = [figure["median"] * 1000 for figure in results["measures"].get("bare", {}).values()]
+    alone = (
+        f" Of an import and a first answer {min(bare):.0f} to {max(bare):.0f} CPU ms are the interpreter's."
+        if bare
+        else ""
+    )
+    return (
+        f"Measured {when}. {machine['cores']} cores ({machine['processor']}), {machine['system']}, Python {machine['python']}."
+        f"{alone} Versions are those that were newest on {results['exclude_newer'][:10]}: {versions}."
+    )
+
+
+def merged(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Return one report of two runs; where both measured something, the later one counts.
+
+    Raises:
+        SystemExit: they are of different versions.
+    """
+    if earlier["exclude_newer"] != later["exclude_newer"]:
+        raise SystemExit("the earlier run had other versions: measure everything again")
+    problems = {
+        name: [*earlier["problems"].get(name, []), *later["problems"].get(name, [])] for name in later["titles"]
+    }
+    return {
+        **later,
+        "runs": [*earlier["runs"], *later["runs"]],
+        "measures": {
+            name: row for name in MEASURES if (row := later["measures"].get(name, earlier["measures"].get(name)))
+        },
+        "problems": {name: texts for name, texts in problems.items() if texts},
+    }
 
 
 def markdown(results: dict[str, Any]) -> str:

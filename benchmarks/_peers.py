@@ -106,7 +106,7 @@ def size_of(peer: Peer) -> dict[str, Any]:
     folder = site_packages(peer)
     files = [path for path in folder.rglob("*") if path.suffix != ".pyc" and path.is_file()]
     versions = dict(path.name.removesuffix(".dist-info").rsplit("-", 1) for path in folder.glob("*.dist-info"))
-    asked = [package.split("[")[0].replace("-", "_") for package in peer.packages]
+    asked = ["oarlock" if package == "." else package.split("[")[0].replace("-", "_") for package in peer.packages]
     named = {name.replace("_", "-"): versions[name] for name in asked if name in versions}
     return {"distributions": len(versions), "mb": sum(path.stat().st_size for path in files) / 1e6, "versions": named}
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from _compare_report import MEASURES, facts_of_machine, write_report
+from _compare_report import MEASURES, facts_of_machine, merged, write_report
 from _measure import children_cpu_seconds, loopback_server, raise_file_limit
 from _peers import Peer, PeerError, Process, install, read_peers, run_fresh, script, started
 
@@ -155,34 +155,41 @@ class Comparison:
     def together(self, url: str, orders: dict[str, dict[str, Any]]) -> None:
         """Let the peers, each in its process, carry out the orders in turns; the first round warms up."""
         with ExitStack() as stack:
-            processes = {peer.name: stack.enter_context(started(peer, url, self.home)) for peer in self.peers}
+
+            def start(peer: Peer) -> Process:
+                return stack.enter_context(started(peer, url, self.home))
+
+            processes = {peer.name: start(peer) for peer in self.peers}
             for turn in range(self.rounds + 1):
                 for measure, order in orders.items():
                     self.heading(f"round {turn}: {MEASURES[measure].title}")
                     for peer in self.peers:
-                        self.one_order(peer, processes[peer.name], measure, order, keep=turn > 0)
+                        if not self.one_order(peer, processes[peer.name], measure, order, keep=turn > 0):
+                            processes[peer.name] = start(peer)
 
-    def one_order(self, peer: Peer, process: Process, measure: str, order: dict[str, Any], *, keep: bool) -> None:
+    def one_order(self, peer: Peer, process: Process, measure: str, order: dict[str, Any], *, keep: bool) -> bool:
+        """Measure once; tell whether the process is still there."""
         unit = self.unit_for(peer, order["do"])
-        if unit is None or (peer.name, "") in self.dropped or (peer.name, measure) in self.dropped:
-            return
+        if unit is None or (peer.name, measure) in self.dropped:
+            return True
         self.go_on()
         try:
             result = process.ask({**order, "do": unit, "cpu": self.cpu, "wall": UNIT_LIMIT}, limit=6 * UNIT_LIMIT)
         except PeerError as error:
             self.figures.note(measure, peer.name, str(error))
-            self.dropped.add((peer.name, ""))  # its process is gone
-            return
+            self.dropped.add((peer.name, measure))
+            return False
         if not self.judge(peer, measure, result):
             self.figures.note(measure, peer.name, f"{result['wrong'] + result['failed']} of {result['units']} bad")
             self.dropped.add((peer.name, measure))
-            return
+            return True
         if not keep and result["wall"] > UNIT_LIMIT:  # as good as it gets: there is no time for more rounds
             self.dropped.add((peer.name, measure))
             keep = True
         if keep:
             self.figures.add(measure, peer.name, result["cpu"] / result["units"])
             self.figures.add(f"{measure}_rate", peer.name, result["units"] / result["wall"])
+        return True
 
     def unit_for(self, peer: Peer, unit: str) -> str | None:
         """Return what the peer calls the unit; an async stream will do where there is no blocking one."""
@@ -241,24 +248,33 @@ def orders_for(piecewise: str) -> dict[str, dict[str, Any]]:
     """Return what to do for each measure; `piecewise` is the endpoint that writes each event by itself."""
     orders: dict[str, dict[str, Any]] = {unit: {"do": unit, "at": 0} for unit in ("call", "run", "stream")}
     orders["stream_each"] = {"do": "stream", "at": 0, "url": piecewise}
-    for at in (64, 512, 1):
-        orders |= {f"{unit}_{at}": {"do": unit, "at": at} for unit in ("acall", "arun")}
-    return orders
+    return orders | side_by_side(64) | side_by_side(1)
 
 
-def compare(comparison: Comparison) -> None:
+def side_by_side(at: int) -> dict[str, dict[str, Any]]:
+    return {f"{unit}_{at}": {"do": unit, "at": at} for unit in ("acall", "arun")}
+
+
+def compare(comparison: Comparison, parts: Sequence[str]) -> None:
     """Do it all; what tells most comes first, in case the time is over before the end."""
     with ExitStack() as stack:
 
         def serve(*options: str) -> str:
             return stack.enter_context(loopback_server("--mode", "tool", *options))
 
-        url, slow = serve(), serve("--latency", str(LATENCY))
+        url = serve()
         comparison.check(url)
-        comparison.together(url, orders_for(serve("--burst", "1")))
-        comparison.fly(slow, small=True)
-        comparison.fresh(url)
-        comparison.fly(slow, small=False)
+        if "turns" in parts:
+            comparison.together(url, orders_for(serve("--burst", "1")))
+            comparison.together(
+                url, side_by_side(512)
+            )  # apart, as the slowest: with it, a round of all takes twice as long
+        if "flights" in parts:
+            comparison.fly(serve("--latency", str(LATENCY)), small=True)
+        if "starts" in parts:
+            comparison.fresh(url)
+        if "flights" in parts:
+            comparison.fly(serve("--latency", str(LATENCY)), small=False)
 
 
 @contextmanager
@@ -280,10 +296,34 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--limit", type=float, default=60, metavar="SECONDS", help="for all runs in flight together")
     parser.add_argument("--minutes", type=float, default=60, help="then it stops, and reports what it has")
     parser.add_argument("--quick", action="store_true", help="one short round, 100 runs in flight: does it all work?")
+    parser.add_argument("--parts", default="turns,flights,starts", help="what to measure; the default is everything")
+    parser.add_argument("--onto", type=Path, metavar="FILE", help="an earlier run's benchmarks.json, for other parts")
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where the report goes, such as docs; else: nowhere"
     )
     return parser.parse_args()
+
+
+def begin(options: argparse.Namespace, peers: Sequence[Peer], home: Path) -> Comparison:
+    return Comparison(
+        peers=list(peers),
+        home=home,
+        rounds=1 if options.quick else options.rounds,
+        cpu=0.05 if options.quick else options.cpu,
+        flights=[(100, 1)] if options.quick else [(1_000, min(2, options.rounds)), (10_000, 1)],
+        limit=options.limit,
+        end=time.monotonic() + options.minutes * 60,
+    )
+
+
+def facts_of_run(comparison: Comparison, began: float, parts: str) -> dict[str, Any]:
+    return {
+        "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began)),
+        "minutes": round((time.time() - began) / 60, 1),
+        "lowest_load": min(comparison.loads),
+        "highest_load": max(comparison.loads),
+        "parts": parts,
+    }
 
 
 def main() -> None:
@@ -292,38 +332,28 @@ def main() -> None:
     with folder_or_temporary(options.cache) as cache, tempfile.TemporaryDirectory() as home:
         pins, peers = read_peers(cache, [name for name in options.only.split(",") if name])
         installed = {peer.name: install(peer, pins) for peer in peers}
-        comparison = Comparison(
-            peers=list(peers),
-            home=Path(home),
-            rounds=1 if options.quick else options.rounds,
-            cpu=0.05 if options.quick else options.cpu,
-            flights=[(100, 1)] if options.quick else [(1_000, min(2, options.rounds)), (10_000, 1)],
-            limit=options.limit,
-            end=time.monotonic() + options.minutes * 60,
-        )
-        for peer in peers:
-            comparison.figures.add("distributions", peer.name, installed[peer.name]["distributions"])
-            comparison.figures.add("mb", peer.name, installed[peer.name]["mb"])
+        comparison = begin(options, peers, Path(home))
+        for name, found in installed.items():
+            comparison.figures.add("distributions", name, found["distributions"])
+            comparison.figures.add("mb", name, found["mb"])
         began = time.time()
         try:
-            compare(comparison)
+            compare(comparison, options.parts.split(","))
         except (KeyboardInterrupt, OutOfTimeError):
             print("stopped; what was measured until now:")
-        results = {
-            "machine": facts_of_machine(),
-            "began": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(began)),
-            "minutes": round((time.time() - began) / 60, 1),
-            "load": {"lowest": min(comparison.loads), "highest": max(comparison.loads)},
-            "rounds": comparison.rounds,
-            "exclude_newer": pins.exclude_newer,
-            "limit": options.limit,
-            "titles": {peer.name: peer.title for peer in peers},
-            "versions": {peer.name: installed[peer.name]["versions"] for peer in peers},
-            "measures": comparison.figures.summary(),
-            "problems": comparison.figures.problems,
-        }
-        write_report(results, options.output)
-        print(json.dumps(results["problems"], indent=1) if results["problems"] else "every answer was right")
+    results = {
+        "machine": facts_of_machine(),
+        "runs": [facts_of_run(comparison, began, options.parts)],
+        "exclude_newer": pins.exclude_newer,
+        "titles": {peer.name: peer.title for peer in peers},
+        "versions": {name: found["versions"] for name, found in installed.items()},
+        "measures": comparison.figures.summary(),
+        "problems": comparison.figures.problems,
+    }
+    if options.onto:
+        results = merged(json.loads(options.onto.read_text(encoding="utf-8")), results)
+    write_report(results, options.output)
+    print(json.dumps(results["problems"], indent=1) if results["problems"] else "every answer was right")
 
 
 if __name__ == "__main__":

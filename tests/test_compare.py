@@ -17,10 +17,15 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 FIGURE = {"median": 0.001, "low": 0.0009, "high": 0.0013, "rounds": [0.0009, 0.001, 0.0013]}
 RESULTS = {
     "machine": {"cores": 2, "processor": "Test", "system": "Linux 6", "python": "3.11.0"},
-    "began": "2026-11-28 09:10 UTC",
-    "minutes": 20.0,
-    "load": {"lowest": 1.0, "highest": 2.0},
-    "rounds": 3,
+    "runs": [
+        {
+            "began": "2026-11-28 09:10 UTC",
+            "minutes": 20.0,
+            "lowest_load": 1.0,
+            "highest_load": 2.0,
+            "parts": "turns,flights",
+        }
+    ],
     "exclude_newer": "2026-11-14T00:00:00Z",
     "titles": {"oarlock": "Oarlock", "other": "A & B", "third": "Third"},
     "versions": {"oarlock": {"oarlock": "0.1.0"}, "other": {"a-b": "2"}, "third": {}},
@@ -73,6 +78,19 @@ def test_the_report_keeps_what_stands_around_it(load, tmp_path: Path, capsys: py
     assert "old" not in page
     assert json.loads((tmp_path / "benchmarks.json").read_text())["measures"]["call"]["oarlock"]["median"] == 0.001
     assert "1,000 runs in flight" in capsys.readouterr().out
+
+
+def test_a_later_run_adds_to_an_earlier_one(load):
+    report = load("_compare_report")
+    again = {"oarlock": {**FIGURE, "median": 0.5}}
+    later = {**RESULTS, "measures": {"import": again, "call": again}, "problems": {"other": ["gone"]}}
+    both = report.merged(RESULTS, later)
+    assert list(both["measures"]) == ["import", "call", "flight_1000"]
+    assert both["measures"]["call"] == again
+    assert len(both["runs"]) == 2
+    assert "- A & B: gone" in report.markdown(both)
+    with pytest.raises(SystemExit, match="other versions"):
+        report.merged({**RESULTS, "exclude_newer": "2026-01-01T00:00:00Z"}, later)
 
 
 def test_the_picture_is_sorted_and_well_formed(load):
