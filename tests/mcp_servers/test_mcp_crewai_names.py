@@ -62,7 +62,7 @@ def test_an_agent_with_mcps(shop: HttpServer) -> None:
 
 @pytest.mark.parametrize(
     ("mcps", "words"),
-    [("https://e.com/mcp", "mcps must be a list"), (["snowflake"], "'snowflake'"), ([3], r"mcps=\[int\]")],
+    [("https://e.com/mcp", "mcps must be a list"), (["snowflake"], "'snowflake'"), ([3], r"mcps=\[an int\]")],
 )
 def test_mcps_that_are_none(mcps: Any, words: str) -> None:
     from crewai import Agent
@@ -108,7 +108,7 @@ def test_an_adapter_that_cannot_be(caplog: pytest.LogCaptureFixture) -> None:
         MCPServerAdapter(StdioServerParameters(command="no-such-program-anywhere"))
     for wrong, words in (
         ({"url": "https://e.com", "transport": "pigeon"}, "transport must be"),
-        ({"transport": "sse"}, "needs url="),
+        ({"transport": "sse"}, "needs the argument url"),
         (3, "give StdioServerParameters"),
     ):
         with pytest.raises(ConfigurationError, match=words):

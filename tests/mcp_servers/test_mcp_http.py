@@ -315,7 +315,7 @@ def test_one_connection_serves_threads_and_loops(shop: HttpServer) -> None:
         ({"url": "https://e.com", "transport_options": {"verfy": True}}, "verify"),
         ({"url": "https://e.com", "streamable": False}, "streamable=False"),
         ({"url": "https://e.com", "header": {}}, "Did you mean 'headers'"),
-        ({}, "needs url="),
+        ({}, "needs the argument url"),
     ],
 )
 def test_settings_that_cannot_work_are_told(settings: Any, words: str) -> None:

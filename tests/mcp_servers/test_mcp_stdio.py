@@ -554,7 +554,7 @@ def test_a_fork_starts_its_own(tmp_path: Path) -> None:
         ({"command": "python", "env": ["A=1"]}, "env must be a mapping"),
         ({"command": "python", "env": {"A": 1}}, r"env\['A'\] must be a text"),
         ({"comand": "python"}, "Did you mean 'command'"),
-        ({}, "needs command="),
+        ({}, "needs the argument command"),
     ],
 )
 def test_settings_that_cannot_work_are_told(settings: Any, words: str) -> None:

@@ -132,6 +132,8 @@ def test_name_and_description_have_defaults() -> None:
         _ = Silent().schema
     with pytest.raises(ToolError, match="must be a text, not ''"):
         _ = Silent(name="").function_name
+    with pytest.raises(AttributeError, match="no attribute 'current_usage_count': each run counts by itself, and anew"):
+        _ = Silent().current_usage_count  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="'Silent' object has no attribute 'nmae'"):
         _ = Silent().nmae
 

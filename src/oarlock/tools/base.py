@@ -41,6 +41,7 @@ _SETTINGS = frozenset(
         "result_schema",
     }
 )
+_COUNTS = ("current_usage_count", "reset_usage_count")  # of CrewAI's tools, which count over all runs
 _ON_RESUME = ("retry", "skip", "fail")
 _METHODS = frozenset(
     {
@@ -171,7 +172,8 @@ class BaseTool:
                 return type(self).__name__
             if name == "description":
                 return _described(type(self))
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            hint = ": each run counts by itself, and anew" if name in _COUNTS else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
     # What a subclass writes.
 
