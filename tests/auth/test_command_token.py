@@ -226,7 +226,7 @@ def test_environment_and_folder(tmp_path: Path) -> None:
         ({"command": b"gcloud"}, "no shell reads it"),
         ({"command": []}, "must be a list of texts, not an empty one"),
         ({"command": None}, "must be a list of texts, not of the type NoneType"),
-        ({"command": ["a", 5]}, "not one with a int in it"),
+        ({"command": ["a", 5]}, "not one with an int in it"),
         ({"command": [" "]}, "must begin with the program"),
         ({"timeout": -1}, "timeout must be"),
         ({"timeout": "1"}, "timeout must be"),

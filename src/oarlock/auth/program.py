@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from oarlock.contract.errors import AuthenticationError, ConfigurationError
+from oarlock.contract.errors import AuthenticationError, ConfigurationError, a_kind
 from oarlock.contract.secret import Secret, scrub
 from oarlock.runtime import ThreadPool
 
@@ -149,8 +149,8 @@ def _checked_command(owner: str, command: Any) -> list[str]:
 
 def _kind(command: Any) -> str:
     if isinstance(command, Sequence):
-        wrong = next((type(one).__name__ for one in command if not isinstance(one, str)), None)
-        return "an empty one" if wrong is None else f"one with a {wrong} in it"
+        wrong = [one for one in command if not isinstance(one, str)]
+        return f"one with {a_kind(wrong[0])} in it" if wrong else "an empty one"
     return f"of the type {type(command).__name__}"
 
 
