@@ -90,6 +90,7 @@ def test_what_looks_alike_has_another_key(one: Any, other: Any) -> None:
 def test_every_field_is_in_the_key_or_known_not_to_matter() -> None:
     """A new field of `Request` belongs into one list or the other."""
     counted = {"messages", "tools", "stop", "temperature", "max_tokens", "json_schema", "extras", "options"}
+    counted |= {"headers"}
     apart = {"available_functions"}  # then nothing is kept, where the LLM runs them itself
     no_matter = {"callbacks", "deadline", "timeout", "attempt", "idempotency_key", "retried", "deltas", "observers"}
     no_matter |= {"charges", "places"}
@@ -101,6 +102,14 @@ def test_how_it_is_asked_does_not_matter() -> None:
     plain = Request(messages=[])
     asked = plain.replace(deadline=5.0, timeout=1.0, attempt=2, idempotency_key="k", retried=True, deltas=DeltaSink())
     assert key_of(LLM, plain) == key_of(LLM, asked)
+
+
+def test_header_fields_matter_but_for_those_of_traces() -> None:
+    plain, blue = Request(messages=[]), Request(messages=[], headers=(("X-Team", "blue"),))
+    assert key_of(LLM, blue) != key_of(LLM, plain)
+    trace = (("Traceparent", "00-1-2-01"), ("X-B3-SpanId", "2"), ("b3", "1-2"))
+    assert key_of(LLM, plain.replace(headers=trace)) == key_of(LLM, plain)
+    assert key_of(LLM, blue.replace(headers=(*trace, *blue.headers))) == key_of(LLM, blue)
 
 
 def test_who_asks_does_not_matter_and_other_extras_do() -> None:

@@ -17,6 +17,7 @@ from oarlock.contract.request import Request
 __all__ = ["key_of"]
 
 _FOR_INFORMATION = frozenset({"from_task", "from_agent"})  # what the agents send along: who asks, not what
+_OF_TRACES = frozenset({"traceparent", "tracestate", "b3", "uber-trace-id", "sentry-trace", "x-amzn-trace-id"})
 
 
 def key_of(llm: BaseLLM | None, request: Request, *parts: Any) -> str | None:
@@ -44,8 +45,14 @@ def _question(request: Request) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "json_schema": request.json_schema,
         "options": request.options,
+        "headers": [[name, value] for name, value in request.headers if not _is_of_a_trace(name.lower())],
         "extras": {name: value for name, value in request.extras.items() if name not in _FOR_INFORMATION},
     }
+
+
+def _is_of_a_trace(name: str) -> bool:
+    """Whether a header field says where a call stands in a trace: another one at each call, and none for the model."""
+    return name in _OF_TRACES or name.startswith("x-b3-")
 
 
 def _settings(llm: BaseLLM | None) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Generic, TypeVar
 
 from oarlock.runtime.portal import Portal
+from oarlock.runtime.timeouts import within
 
 __all__ = ["Resident", "ResidentGoneError"]
 
@@ -168,7 +169,11 @@ class _Life(Generic[T]):
     async def _unless_over(self, wanted: asyncio.Future[Any], until: float | None) -> Any:
         """Return the wanted result, if it comes before the end and in time."""
         seconds = None if until is None else max(0.0, until - time.monotonic())
-        await asyncio.wait([wanted, self._over], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        with (
+            suppress(TimeoutError),
+            within(seconds),
+        ):  # not wait's timeout: its timer would keep the caller's context alive
+            await asyncio.wait([wanted, self._over], return_when=asyncio.FIRST_COMPLETED)
         if not wanted.done() and self._over.done():
             await asyncio.wait([wanted], timeout=_GRACE)  # the end lets it fail, too, and its own words say more
         if wanted.done():

@@ -7,6 +7,7 @@ import itertools
 import math
 import time
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
 from heapq import heapify, heappop, heappush
 from types import TracebackType
 from weakref import WeakKeyDictionary
@@ -96,7 +97,8 @@ class _Alarm:
 
     def _ring_at(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         self._rings_at = when
-        loop.call_later(when - time.monotonic(), self._ring, loop, when)
+        # In a context of its own: the timer outlives the call that sets it, and must not keep alive what that one knew.
+        loop.call_later(when - time.monotonic(), self._ring, loop, when, context=Context())
 
     def _ring(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
         deadlines, now = self._deadlines, max(when, time.monotonic())  # a loop may be early, by its clock's resolution
