@@ -49,8 +49,17 @@ def _check_name(host: Any, *_rest: Any, **_named: Any) -> None:
     name = host.decode("latin-1") if isinstance(host, bytes) else host
     if isinstance(name, str) and name.rstrip(".").endswith(".invalid"):  # never exists (RFC 6761): no need to ask
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-    if isinstance(name, str) and not (_here(name) or _is_number(name)):
+    if isinstance(name, str) and not (_here(name) or _is_number(name)) and _can_be_asked_for(name):
         _refuse(f"look-up of {name!r}")
+
+
+def _can_be_asked_for(host: str) -> bool:
+    """Whether a name server could be asked: Python itself refuses labels that are too long."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def _here(host: str) -> bool:
