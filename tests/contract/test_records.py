@@ -199,7 +199,7 @@ def test_one_that_checks_itself_is_made_the_standard_way() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cls", "copied"), [(Request, Request.replace), (CurrentCall, replacer(CurrentCall, context._fill))]
+    ("cls", "copied"), [(Request, Request.replace), (CurrentCall, lambda one, **changes: context._with(one, changes))]
 )
 def test_a_copy_has_every_field(cls: type[Any], copied: Any) -> None:
     """Where a statement for each field is written out, none is forgotten."""

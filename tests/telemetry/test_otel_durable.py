@@ -36,6 +36,7 @@ TREE = ["request", "  invoke_workflow boat", *(["    invoke_agent Cox", "      c
 
 @pytest.fixture
 def database(tmp_path: Path):
+    HERE.close()  # a process has one database of runs at a time, and another test's may be open
     address = f"sqlite:///{tmp_path}/runs.db"
     open_store(address, make=True).close()
     yield address

@@ -8,7 +8,7 @@ from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 from oarlock.contract.records import dataclass, field
-from oarlock.contract.replacing import replacer
+from oarlock.contract.replacing import copier
 from oarlock.contract.watching import Watchers
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _fill(copy: Any, one: CurrentCall) -> None:
     copy.tool_rules = one.tool_rules
 
 
-_with = replacer(CurrentCall, _fill)
+_with = copier(CurrentCall, _fill)
 _OUTSIDE = CurrentCall()
 _current: ContextVar[CurrentCall] = ContextVar("oarlock_call", default=_OUTSIDE)
 
@@ -126,7 +126,7 @@ class scope:  # noqa: N801  used like a function
 
     def __enter__(self) -> CurrentCall:
         facts = self._facts
-        call = _with(_current.get(), **facts)
+        call = _with(_current.get(), facts)
         del self._facts  # they are in the call now; thousands of runs may wait in their scopes
         self._token = _current.set(call)
         return call
@@ -146,7 +146,7 @@ def enter(**facts: Any) -> Token[CurrentCall]:
         ...     leave(token)
         research
     """
-    return _current.set(_with(_current.get(), **facts))
+    return _current.set(_with(_current.get(), facts))
 
 
 def leave(token: Token[CurrentCall]) -> None:
@@ -173,7 +173,7 @@ class entered:  # noqa: N801  used like a function
 def enter_budget(budget: Policy) -> None:
     """Let every model call from here on, in this context and those that begin in it, count against a budget."""
     call = _current.get()
-    _current.set(_with(call, budgets=(*call.budgets, budget)))
+    _current.set(_with(call, {"budgets": (*call.budgets, budget)}))
 
 
 def leave_budget(budget: Policy) -> None:
@@ -182,7 +182,7 @@ def leave_budget(budget: Policy) -> None:
     budgets = list(call.budgets)
     budgets.reverse()
     budgets.remove(budget)
-    _current.set(_with(call, budgets=tuple(reversed(budgets))))
+    _current.set(_with(call, {"budgets": tuple(reversed(budgets))}))
 
 
 def tell(kind: Callable[..., Event], **facts: Any) -> None:

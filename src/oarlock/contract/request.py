@@ -9,7 +9,7 @@ from oarlock.contract.context import emit
 from oarlock.contract.events import Event, Waited, Waiting
 from oarlock.contract.messages import Message, ToolSchema
 from oarlock.contract.records import dataclass, field
-from oarlock.contract.replacing import replacer
+from oarlock.contract.replacing import copier
 from oarlock.contract.reply import Delta, Reply
 from oarlock.runtime import Runtime
 from oarlock.runtime.streams import hand_over
@@ -103,7 +103,7 @@ class Request:
 
     def replace(self, **changes: Any) -> Request:
         """Return a copy with these fields changed."""
-        return _replaced(self, **changes)
+        return _copy(self, changes)
 
     def again(self) -> Request:
         """Return the request of the next attempt."""
@@ -141,7 +141,7 @@ def _fill(copy: Any, one: Request) -> None:
     copy.charges = one.charges
 
 
-_replaced = replacer(Request, _fill)
+_copy = copier(Request, _fill)
 
 
 class waiting:  # noqa: N801  used like a function
