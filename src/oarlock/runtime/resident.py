@@ -169,10 +169,8 @@ class _Life(Generic[T]):
     async def _unless_over(self, wanted: asyncio.Future[Any], until: float | None) -> Any:
         """Return the wanted result, if it comes before the end and in time."""
         seconds = None if until is None else max(0.0, until - time.monotonic())
-        with (
-            suppress(TimeoutError),
-            within(seconds),
-        ):  # not wait's timeout: its timer would keep the caller's context alive
+        # Not by wait's own timeout: its timer, cancelled or not, would keep the caller's context alive.
+        with suppress(TimeoutError), within(seconds):
             await asyncio.wait([wanted, self._over], return_when=asyncio.FIRST_COMPLETED)
         if not wanted.done() and self._over.done():
             await asyncio.wait([wanted], timeout=_GRACE)  # the end lets it fail, too, and its own words say more
